@@ -1,0 +1,1 @@
+//! Code memory: one region mapped twice, writable and executable, with aligned atomic patching.

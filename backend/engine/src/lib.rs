@@ -1,0 +1,1 @@
+//! The run loop: block table, chaining, invalidation, safe points.

@@ -1,0 +1,1 @@
+//! The side-by-side harness: native, QEMU and isomorph, interleaved, as ratios.

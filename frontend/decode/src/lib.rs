@@ -1,0 +1,1 @@
+//! Build-time decoder generator: an instruction specification becomes a decision tree.

@@ -1,0 +1,1 @@
+//! The RISC-V guest: state, decode specification, semantics and disassembly.

@@ -1,0 +1,1 @@
+//! The block IR: typed operations, builder, text form, verifier and reference interpreter.

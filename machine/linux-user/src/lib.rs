@@ -1,0 +1,1 @@
+//! User mode: ELF loading, Linux system calls, signals, threads and processes.

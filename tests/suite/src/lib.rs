@@ -1,0 +1,1 @@
+//! Cross-crate tests: instruction rows, random programs, real programs, habits.
