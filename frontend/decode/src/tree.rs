@@ -1,0 +1,190 @@
+//! Patterns to a decision tree.
+
+use std::collections::BTreeSet;
+
+use crate::error::SpecError;
+use crate::spec::{Cube, Insn, Spec};
+
+/// The widest group of bits that one `match` looks at.
+const MAX_GROUP_BITS: u32 = 8;
+
+/// One step of decoding.
+#[derive(Debug)]
+pub(crate) enum Node {
+    /// No instruction.
+    Illegal,
+    /// Only this instruction is left; it is there if `rest` holds and no cube of `except` does.
+    Leaf {
+        insn: usize,
+        rest: Cube,
+        except: Vec<Cube>,
+    },
+    /// A `match` on `bits` bits from `shift` up.
+    Switch {
+        shift: u32,
+        bits: u32,
+        arms: Vec<(u32, Node)>,
+        default: Box<Node>,
+    },
+}
+
+/// The tree of one space.
+pub(crate) fn build(spec: &Spec, space: usize) -> Result<Node, SpecError> {
+    let all = (0..spec.insns.len())
+        .filter(|i| spec.insns[*i].space == space)
+        .collect();
+    let builder = Builder {
+        insns: &spec.insns,
+        width: spec.spaces[space].width,
+    };
+    builder.node(all, Cube { mask: 0, value: 0 })
+}
+
+struct Builder<'a> {
+    insns: &'a [Insn],
+    width: u32,
+}
+
+#[derive(Clone, Copy)]
+struct Group {
+    shift: u32,
+    bits: u32,
+}
+
+impl Group {
+    fn mask(self) -> u32 {
+        (((1u64 << self.bits) - 1) << self.shift) as u32
+    }
+}
+
+impl Builder<'_> {
+    /// Those that may still match when the bits of `known` are known.
+    fn alive(&self, candidates: &[usize], known: Cube) -> Vec<usize> {
+        let lives = |at: &&usize| {
+            let insn = &self.insns[**at];
+            match insn.cube.and(known) {
+                None => false,
+                Some(both) => !insn.except.iter().any(|e| e.contains(both)),
+            }
+        };
+        candidates.iter().filter(lives).copied().collect()
+    }
+
+    fn node(&self, candidates: Vec<usize>, known: Cube) -> Result<Node, SpecError> {
+        match candidates[..] {
+            [] => return Ok(Node::Illegal),
+            [only] => return Ok(self.leaf(only, known)),
+            _ => {}
+        }
+        let Some(group) = self.best_group(&candidates, known) else {
+            let insn = &self.insns[candidates[0]];
+            return Err(SpecError::Undecidable {
+                line: insn.line,
+                insn: insn.name.clone(),
+            });
+        };
+        let mut arms = Vec::new();
+        for value in self.values(&candidates, group, known) {
+            let inner = narrow(known, group, value);
+            arms.push((value, self.node(self.alive(&candidates, inner), inner)?));
+        }
+        let rest = self.free(&candidates, group);
+        let default = Box::new(self.node(rest, known)?);
+        Ok(Node::Switch {
+            shift: group.shift,
+            bits: group.bits,
+            arms,
+            default,
+        })
+    }
+
+    fn leaf(&self, at: usize, known: Cube) -> Node {
+        let insn = &self.insns[at];
+        let mask = insn.cube.mask & !known.mask;
+        let here = insn.cube.and(known).unwrap_or(insn.cube);
+        let except = insn.except.iter().filter(|e| e.and(here).is_some());
+        let except = except.map(|e| Cube {
+            mask: e.mask & !here.mask,
+            value: e.value & !here.mask,
+        });
+        let rest = Cube {
+            mask,
+            value: insn.cube.value & mask,
+        };
+        Node::Leaf {
+            insn: at,
+            rest,
+            except: except.collect(),
+        }
+    }
+
+    /// Candidates that do not test the whole group: they also live in the default arm.
+    fn free(&self, candidates: &[usize], group: Group) -> Vec<usize> {
+        let free = |at: &&usize| self.insns[**at].cube.mask & group.mask() != group.mask();
+        candidates.iter().filter(free).copied().collect()
+    }
+
+    /// The values of the group that some candidate asks for.
+    fn values(&self, candidates: &[usize], group: Group, known: Cube) -> BTreeSet<u32> {
+        let mask = group.mask();
+        let mut values = BTreeSet::new();
+        for insn in candidates.iter().map(|at| &self.insns[*at]) {
+            for cube in insn.except.iter().chain([&insn.cube]) {
+                if cube.mask & mask == mask && cube.and(known).is_some() {
+                    values.insert((cube.value & mask) >> group.shift);
+                }
+            }
+        }
+        values
+    }
+
+    /// The group that leaves the fewest candidates in the fullest arm; a group that all of them
+    /// test goes before one that duplicates some.
+    fn best_group(&self, candidates: &[usize], known: Cube) -> Option<Group> {
+        let mut best = None;
+        for shift in 0..self.width {
+            for bits in 1..=MAX_GROUP_BITS.min(self.width - shift) {
+                let group = Group { shift, bits };
+                if group.mask() & known.mask != 0 {
+                    break;
+                }
+                let Some(score) = self.score(candidates, group, known) else {
+                    continue;
+                };
+                if best.is_none_or(|(least, _)| score < least) {
+                    best = Some((score, group));
+                }
+            }
+        }
+        best.map(|(_, group)| group)
+    }
+
+    fn score(
+        &self,
+        candidates: &[usize],
+        group: Group,
+        known: Cube,
+    ) -> Option<(bool, usize, usize, u32)> {
+        let values = self.values(candidates, group, known);
+        if values.is_empty() {
+            return None;
+        }
+        let free = self.free(candidates, group).len();
+        let sizes = values
+            .iter()
+            .map(|value| self.alive(candidates, narrow(known, group, *value)).len());
+        let (mut worst, mut total) = (free, free);
+        for size in sizes {
+            worst = worst.max(size);
+            total += size;
+        }
+        (worst < candidates.len()).then_some((free != 0, worst, total, group.bits))
+    }
+}
+
+fn narrow(known: Cube, group: Group, value: u32) -> Cube {
+    Cube {
+        mask: known.mask | group.mask(),
+        value: known.value | value << group.shift,
+    }
+}
