@@ -344,7 +344,7 @@ fn host_has_fma_and_f16c() -> bool {
 }
 
 macro_rules! fma_test {
-    ($test:ident $seed:literal $x:ident $host:ident $soft:ident $canon:ident $nan:ident) => {
+    ($test:ident $seed:literal $x:ident $host:ident $soft:ident $canon:ident) => {
         #[test]
         fn $test() {
             if !host_has_fma_and_f16c() {
@@ -380,8 +380,8 @@ macro_rules! fma_test {
     };
 }
 
-fma_test!(fma32 0xeee1 f32 host_f32_fma f32_fma canon32 nan32);
-fma_test!(fma64 0xeee2 f64 host_f64_fma f64_fma canon64 nan64);
+fma_test!(fma32 0xeee1 f32 host_f32_fma f32_fma canon32);
+fma_test!(fma64 0xeee2 f64 host_f64_fma f64_fma canon64);
 
 #[test]
 fn half_precision_conversions() {
@@ -389,11 +389,11 @@ fn half_precision_conversions() {
         return;
     }
     let mut rng = XorShift(0xf16);
-    for mode in 0..4 {
+    for (mode, rm) in MODES.into_iter().enumerate() {
         for a in 0..=u16::MAX {
             let (want, want_fl) = host_f16_to_f32(a, mode);
             let mut fl = Flags(0);
-            let got = f16_to_f32(a, MODES[mode], &mut fl);
+            let got = f16_to_f32(a, rm, &mut fl);
             assert_eq!((got, fl), (canon32(want), want_fl), "f16_to_f32({a:x})");
         }
         for _ in 0..4 * CASES {
@@ -405,11 +405,11 @@ fn half_precision_conversions() {
             };
             let (want, want_fl) = host_f32_to_f16(a, mode);
             let mut fl = Flags(0);
-            let got = f32_to_f16(a, MODES[mode], &mut fl);
+            let got = f32_to_f16(a, rm, &mut fl);
             assert_eq!(
                 (got, fl),
                 (canon16(want), want_fl),
-                "f32_to_f16({a:x}) {mode}"
+                "f32_to_f16({a:x}) {rm:?}"
             );
         }
     }
