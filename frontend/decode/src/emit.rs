@@ -259,26 +259,29 @@ fn node(out: &mut String, spec: &Spec, at: &Node, depth: usize) {
 }
 
 fn translate(out: &mut String, spec: &Spec) {
+    line!(out, "/// What every semantic function answers.");
     line!(
         out,
-        "/// The semantic functions: one for each instruction that shares no other's."
+        "pub trait Semantics {{\n    /// The answer.\n    type Out;\n}}\n"
     );
-    line!(out, "#[allow(missing_docs)]\npub trait Translate {{");
-    line!(
-        out,
-        "    /// What a semantic function answers.\n    type Out;"
-    );
-    for (at, insn) in spec.insns.iter().enumerate() {
-        if insn.same_as.is_none() {
-            let args = &spec.args_of(at).name;
-            line!(
-                out,
-                "    fn {}(&mut self, a: &Args{args}) -> Self::Out;",
-                snake(&insn.name)
-            );
+    for (group, name) in spec.groups.iter().enumerate() {
+        line!(out, "/// Semantic functions of group `{name}`.");
+        line!(
+            out,
+            "#[allow(missing_docs)]\npub trait {name}: Semantics {{"
+        );
+        for (at, insn) in spec.insns.iter().enumerate() {
+            if insn.same_as.is_none() && insn.group == group {
+                let (name, args) = (snake(&insn.name), &spec.args_of(at).name);
+                line!(
+                    out,
+                    "    fn {name}(&mut self, a: &Args{args}) -> Self::Out;"
+                );
+            }
         }
+        line!(out, "}}\n");
     }
-    line!(out, "}}\n");
+    let bounds = spec.groups.join(" + ");
     line!(
         out,
         "/// Calls the semantic function of `op` with the arguments that `w` holds."
@@ -286,7 +289,7 @@ fn translate(out: &mut String, spec: &Spec) {
     line!(out, "#[inline]");
     line!(
         out,
-        "pub fn dispatch<T: Translate>(op: Op, w: u32, t: &mut T) -> T::Out {{"
+        "pub fn dispatch<T: {bounds}>(op: Op, w: u32, t: &mut T) -> T::Out {{"
     );
     line!(out, "    match op {{");
     for (at, insn) in spec.insns.iter().enumerate() {

@@ -9,6 +9,7 @@
 //!
 //! ```text
 //! ext    M F D                              names of the extensions that lines may require
+//! group  Integer                            the trait of the semantic functions that follow
 //! args   I rd:u8 rs1:u8 imm:i64             the arguments of a semantic function
 //! space  w32 32                             a decode space; what follows belongs to it
 //! field  imm_b signed 31 7 30:25 11:8 <<1 : target
@@ -21,7 +22,7 @@
 //! A field is its bit segments, most significant first, concatenated, sign-extended when `signed`,
 //! shifted left by `<<n`, then increased by `+n`. What follows the colon is its *kind*: how the
 //! disassembler prints it. `=> addi` shares the semantic function, the operands and the aliases of
-//! another instruction with the same arguments.
+//! another instruction with the same arguments. A format may carry exclusions too (`rm!=5`).
 //!
 //! # What is generated
 //!
@@ -29,8 +30,9 @@
 //! * `enum Op`, one variant an instruction, and for each space `decode_<space>(word) ->
 //!   Option<Op>`: nested `match`es over groups of bits that the generator chose. Decoding is total:
 //!   every word that no line matches is `None`;
-//! * `trait Translate`: one required function for each instruction that has no `=>`, and
-//!   `dispatch`, which calls the function of an [`Op`](crate) with its arguments;
+//! * one trait for each `group` (`Translate` if there is none), with one required function for
+//!   each instruction that has no `=>`, and `dispatch`, which calls the function of an `Op` with
+//!   its arguments;
 //! * `INSNS` and `ALIASES`: the tables from which names, extensions and disassembly come.
 //!
 //! # Invariants

@@ -9,6 +9,7 @@ use crate::spec::{
 pub(crate) fn parse(text: &str) -> Result<Spec, SpecError> {
     let mut parser = Parser {
         spec: Spec::default(),
+        group: 0,
         line: 0,
     };
     for (index, raw) in text.lines().enumerate() {
@@ -36,6 +37,8 @@ fn strip_comment(line: &str) -> &str {
 
 struct Parser {
     spec: Spec,
+    /// The group of the next instruction.
+    group: usize,
     line: usize,
 }
 
@@ -51,12 +54,13 @@ impl Parser {
         match words.next().unwrap_or_default() {
             "ext" => self.exts(words),
             "args" => self.args(words),
+            "group" => self.group(words),
             "space" => self.space(words),
             "field" => self.field(words, tail),
             "format" => self.format(words),
             "insn" => self.insn(words, tail),
             "alias" => self.alias(words, tail),
-            other => Err(self.syntax(other, "ext, args, space, field, format, insn or alias")),
+            other => Err(self.syntax(other, "a statement of the grammar")),
         }
     }
 
@@ -145,6 +149,19 @@ impl Parser {
             name: name.to_owned(),
             members,
         });
+        Ok(())
+    }
+
+    /// Opens a group, or opens it again.
+    fn group(&mut self, mut words: Words) -> Result<(), SpecError> {
+        let name = self.word(&mut words, "a name for the group")?.to_owned();
+        match self.spec.groups.iter().position(|g| *g == name) {
+            Some(at) => self.group = at,
+            None => {
+                self.group = self.spec.groups.len();
+                self.spec.groups.push(name);
+            }
+        }
         Ok(())
     }
 
@@ -249,7 +266,12 @@ impl Parser {
             why,
         };
         let mut sources = vec![None; self.spec.args[args].members.len()];
+        let mut except = Vec::new();
         for word in words {
+            if word.contains("!=") {
+                except.push(self.exclusion(space, name, word)?);
+                continue;
+            }
             let (member, from) = word
                 .split_once('=')
                 .ok_or_else(|| self.syntax(word, "argument=field"))?;
@@ -271,6 +293,7 @@ impl Parser {
             space,
             args,
             sources,
+            except,
         });
         Ok(())
     }
@@ -311,7 +334,8 @@ impl Parser {
             .position(|f| f.name == format_name && f.space == space);
         let format = format.ok_or_else(|| self.unknown(&name, "format", format_name))?;
         let exts = self.requires(&name, self.word(&mut words, "extensions, or -")?)?;
-        let (same_as, except) = self.clauses(space, &name, &mut words)?;
+        let (same_as, mut except) = self.clauses(space, &name, &mut words)?;
+        except.extend(&self.spec.formats[format].except);
         if let Some(other) = same_as
             && self.spec.formats[self.spec.insns[other].format].args
                 != self.spec.formats[format].args
@@ -329,11 +353,15 @@ impl Parser {
             (None, None) => return Err(self.syntax(&name, "` : \"operands\"` at the end")),
         };
         self.check_operands(&name, format, &operands)?;
-        let line = self.line;
+        if self.spec.groups.is_empty() {
+            self.spec.groups.push("Translate".to_owned());
+        }
+        let (line, group) = (self.line, self.group);
         let insn = Insn {
             line,
             name,
             space,
+            group,
             cube,
             format,
             exts,
@@ -400,22 +428,25 @@ impl Parser {
                     let other = self.find_insn(user, value)?;
                     same_as = Some(self.spec.semantic_of(other));
                 }
-                "where" => {
-                    let (name, number) = value
-                        .split_once("!=")
-                        .ok_or_else(|| self.syntax(value, "field!=value"))?;
-                    let field = self.spec.spaces[space]
-                        .fields
-                        .iter()
-                        .find(|f| f.name == name);
-                    let field = field.ok_or_else(|| self.unknown(user, "field", name))?;
-                    except.push(field.equals(self.number(number)? as u32));
-                }
+                "where" => except.push(self.exclusion(space, user, value)?),
                 "except" => except.push(self.spec.insns[self.find_insn(user, value)?].cube),
                 other => return Err(self.syntax(other, "=>, where or except")),
             }
         }
         Ok((same_as, except))
+    }
+
+    /// `field!=value`: the words that it excludes.
+    fn exclusion(&self, space: usize, user: &str, text: &str) -> Result<Cube, SpecError> {
+        let (name, number) = text
+            .split_once("!=")
+            .ok_or_else(|| self.syntax(text, "field!=value"))?;
+        let field = self.spec.spaces[space]
+            .fields
+            .iter()
+            .find(|f| f.name == name);
+        let field = field.ok_or_else(|| self.unknown(user, "field", name))?;
+        Ok(field.equals(self.number(number)? as u32))
     }
 
     fn find_insn(&self, user: &str, name: &str) -> Result<usize, SpecError> {

@@ -36,7 +36,7 @@ impl Segment {
     }
 
     pub fn mask(self) -> u32 {
-        ((1u64 << self.width()) - 1 << self.lo) as u32
+        (((1u64 << self.width()) - 1) << self.lo) as u32
     }
 }
 
@@ -96,6 +96,8 @@ pub(crate) struct Format {
     pub args: usize,
     /// In the order of the arguments.
     pub sources: Vec<Source>,
+    /// Words that no instruction of this format is.
+    pub except: Vec<Cube>,
 }
 
 #[derive(Clone, Debug)]
@@ -103,6 +105,7 @@ pub(crate) struct Insn {
     pub line: usize,
     pub name: String,
     pub space: usize,
+    pub group: usize,
     pub cube: Cube,
     pub format: usize,
     /// Indices into the extensions; all of them are required.
@@ -144,6 +147,8 @@ pub(crate) struct Space {
 pub(crate) struct Spec {
     pub exts: Vec<(usize, String)>,
     pub args: Vec<Args>,
+    /// Names of the traits that hold the semantic functions.
+    pub groups: Vec<String>,
     pub spaces: Vec<Space>,
     pub formats: Vec<Format>,
     pub insns: Vec<Insn>,

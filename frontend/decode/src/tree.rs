@@ -45,6 +45,9 @@ struct Builder<'a> {
     width: u32,
 }
 
+/// Less is better: does not narrow, duplicates, fullest arm, all arms, bits.
+type Score = (bool, bool, usize, usize, u32);
+
 #[derive(Clone, Copy)]
 struct Group {
     shift: u32,
@@ -159,12 +162,7 @@ impl Builder<'_> {
         best.map(|(_, group)| group)
     }
 
-    fn score(
-        &self,
-        candidates: &[usize],
-        group: Group,
-        known: Cube,
-    ) -> Option<(bool, usize, usize, u32)> {
+    fn score(&self, candidates: &[usize], group: Group, known: Cube) -> Option<Score> {
         let values = self.values(candidates, group, known);
         if values.is_empty() {
             return None;
@@ -178,7 +176,9 @@ impl Builder<'_> {
             worst = worst.max(size);
             total += size;
         }
-        (worst < candidates.len()).then_some((free != 0, worst, total, group.bits))
+        // Each arm knows more bits and the default arm has fewer candidates: the tree is finite.
+        let narrows = worst < candidates.len();
+        (free < candidates.len()).then_some((!narrows, free != 0, worst, total, group.bits))
     }
 }
 

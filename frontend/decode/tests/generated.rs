@@ -43,8 +43,8 @@ fn rustc(name: &str, rest: &str, run: bool) -> Output {
 fn decodes_extracts_and_dispatches() {
     let rest = r#"
 struct T;
+impl Semantics for T { type Out = String; }
 impl Translate for T {
-    type Out = String;
     fn stop(&mut self, _: &ArgsN) -> String { "stop".into() }
     fn addi(&mut self, a: &ArgsI) -> String { format!("addi {} {}", a.rd, a.imm) }
 }
@@ -77,8 +77,8 @@ fn main() {
 fn missing_semantic_function_does_not_compile() {
     let rest = r#"
 struct T;
+impl Semantics for T { type Out = (); }
 impl Translate for T {
-    type Out = ();
     fn stop(&mut self, _: &ArgsN) {}
 }
 fn main() {}
