@@ -1,1 +1,228 @@
 //! Code memory: one region mapped twice, writable and executable, with aligned atomic patching.
+//!
+//! Invariants:
+//! - No page is ever mapped writable and executable at the same address (W^X): generated code runs
+//!   from one mapping and is written through the other.
+//! - Space is handed out in ascending order and comes back only all at once ([`CodeMemory::reset`]),
+//!   so offsets order code by age.
+//! - A patch changes one naturally aligned 8-byte word with a single store: a thread that executes
+//!   there sees the old or the new instruction, never a mixture (Intel SDM vol. 3A, 8.1.1 and
+//!   8.1.3).
+
+use std::io;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Why code memory could not be had or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum CodeError {
+    /// The host refused a file, a size or a mapping.
+    #[error("cannot get {size} bytes of code memory: {step} failed")]
+    Host {
+        /// Bytes asked for.
+        size: usize,
+        /// The host call that failed.
+        step: &'static str,
+        /// What the host said.
+        source: io::Error,
+    },
+    /// The region is full: [`CodeMemory::reset`] it.
+    #[error("code memory is full")]
+    Full,
+}
+
+/// A region of code memory. Offsets (bytes from its start) name places in it.
+#[derive(Debug)]
+pub struct CodeMemory {
+    write: NonNull<u8>,
+    exec: NonNull<u8>,
+    size: usize,
+    used: usize,
+}
+
+// SAFETY: the mappings belong to this value alone and are reached only through its methods.
+unsafe impl Send for CodeMemory {}
+
+impl CodeMemory {
+    /// Maps a region of `size` bytes (rounded up to pages, at most 1 GiB so that `rel32` reaches).
+    pub fn new(size: usize) -> Result<Self, CodeError> {
+        let size = size.clamp(4096, 1 << 30).next_multiple_of(4096);
+        let fd = memory_file(size)?;
+        let write = map(&fd, size, libc::PROT_READ | libc::PROT_WRITE, None)?;
+        let exec = map(&fd, size, libc::PROT_READ | libc::PROT_EXEC, None)?;
+        Ok(Self { write, exec, size, used: 0 })
+    }
+
+    /// Address at which offset 0 executes.
+    pub fn exec_base(&self) -> u64 {
+        self.exec.as_ptr() as u64
+    }
+
+    /// Size of the region in bytes.
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
+    /// Bytes handed out, from offset 0.
+    pub fn used(&self) -> usize {
+        self.used
+    }
+
+    /// The offset that the next [`CodeMemory::append`] will return (16-byte aligned).
+    pub fn next_offset(&self) -> u32 {
+        self.used.next_multiple_of(16) as u32
+    }
+
+    /// Copies `code` into the region and returns its offset, which is 16-byte aligned.
+    pub fn append(&mut self, code: &[u8]) -> Result<u32, CodeError> {
+        let at = self.used.next_multiple_of(16);
+        if code.len() > self.size.saturating_sub(at) {
+            return Err(CodeError::Full);
+        }
+        // SAFETY: [at, at + len) lies inside the writable mapping (checked above), and no code
+        // runs there yet: it lies beyond everything handed out.
+        unsafe {
+            std::ptr::copy_nonoverlapping(code.as_ptr(), self.write.as_ptr().add(at), code.len());
+        }
+        self.used = at + code.len();
+        Ok(at as u32)
+    }
+
+    /// The bytes at `[at, at + len)`, clipped to what was handed out. For dumps.
+    pub fn bytes(&self, at: u32, len: u32) -> Vec<u8> {
+        let end = (at as usize + len as usize).min(self.used);
+        (at as usize..end)
+            // SAFETY: i < used <= size, inside the mapping; patches are single word stores, so a
+            // byte read is always some valid value.
+            .map(|i| unsafe { self.exec.as_ptr().add(i).read_volatile() })
+            .collect()
+    }
+
+    /// Replaces the 4 bytes at `at`, which must not cross an 8-byte boundary, in one store.
+    pub fn patch_u32(&self, at: u32, value: u32) {
+        let Some(word) = self.word(at & !7) else { return };
+        let shift = (at & 7) * 8;
+        debug_assert!(shift <= 32, "patch crosses an 8-byte word");
+        let mask = u64::from(u32::MAX) << shift;
+        let old = word.load(Ordering::Relaxed);
+        word.store(old & !mask | u64::from(value) << shift, Ordering::Release);
+    }
+
+    /// Replaces the aligned 8 bytes at `at` in one store.
+    pub fn store_u64(&self, at: u32, value: u64) {
+        debug_assert_eq!(at % 8, 0);
+        if let Some(word) = self.word(at) {
+            word.store(value, Ordering::Release);
+        }
+    }
+
+    /// The aligned word at `at`, if it is inside what was handed out.
+    fn word(&self, at: u32) -> Option<&AtomicU64> {
+        if at as usize >= self.used || at as usize + 8 > self.size {
+            return None;
+        }
+        // SAFETY: inside the writable mapping (checked), aligned (callers mask or assert), and
+        // only ever accessed atomically or by copies to fresh space.
+        Some(unsafe { AtomicU64::from_ptr(self.write.as_ptr().add(at as usize & !7).cast()) })
+    }
+
+    /// Takes back everything from offset `keep` on. No thread may be executing there.
+    pub fn reset(&mut self, keep: usize) {
+        self.used = keep.min(self.used);
+    }
+
+    /// Gives this process its own copy of the region, at the same addresses. To be called in the
+    /// child after `fork`, whose mappings are shared with the parent until then.
+    pub fn unshare(&mut self) -> Result<(), CodeError> {
+        let fd = memory_file(self.size)?;
+        let fresh = map(&fd, self.size, libc::PROT_READ | libc::PROT_WRITE, None)?;
+        // SAFETY: both mappings are at least `used` bytes long and do not overlap.
+        unsafe {
+            std::ptr::copy_nonoverlapping(self.exec.as_ptr(), fresh.as_ptr(), self.used);
+        }
+        unmap(fresh, self.size);
+        map(&fd, self.size, libc::PROT_READ | libc::PROT_WRITE, Some(self.write))?;
+        map(&fd, self.size, libc::PROT_READ | libc::PROT_EXEC, Some(self.exec))?;
+        Ok(())
+    }
+}
+
+impl Drop for CodeMemory {
+    fn drop(&mut self) {
+        unmap(self.write, self.size);
+        unmap(self.exec, self.size);
+    }
+}
+
+/// An anonymous file of `size` bytes.
+fn memory_file(size: usize) -> Result<std::os::fd::OwnedFd, CodeError> {
+    use std::os::fd::FromRawFd;
+    let err = |step| CodeError::Host { size, step, source: io::Error::last_os_error() };
+    // SAFETY: the name is a valid C string; the call has no other preconditions.
+    let fd = unsafe { libc::memfd_create(c"isomorph-code".as_ptr(), libc::MFD_CLOEXEC) };
+    if fd < 0 {
+        return Err(err("memfd_create"));
+    }
+    // SAFETY: the descriptor was just made and belongs to nobody else.
+    let fd = unsafe { std::os::fd::OwnedFd::from_raw_fd(fd) };
+    // SAFETY: the descriptor is open.
+    if unsafe { libc::ftruncate(std::os::fd::AsRawFd::as_raw_fd(&fd), size as i64) } != 0 {
+        return Err(err("ftruncate"));
+    }
+    Ok(fd)
+}
+
+/// Maps the file, at `at` in place of what is there, or anywhere.
+fn map(
+    fd: &std::os::fd::OwnedFd,
+    size: usize,
+    prot: i32,
+    at: Option<NonNull<u8>>,
+) -> Result<NonNull<u8>, CodeError> {
+    use std::os::fd::AsRawFd;
+    let fixed = if at.is_some() { libc::MAP_FIXED } else { 0 };
+    let addr = at.map_or(std::ptr::null_mut(), |p| p.as_ptr().cast());
+    // SAFETY: a fixed address is one of our own mappings of the same size, which the new one
+    // replaces; otherwise the kernel chooses free space.
+    let p = unsafe {
+        libc::mmap(addr, size, prot, libc::MAP_SHARED | libc::MAP_NORESERVE | fixed, fd.as_raw_fd(), 0)
+    };
+    if p == libc::MAP_FAILED {
+        return Err(CodeError::Host { size, step: "mmap", source: io::Error::last_os_error() });
+    }
+    NonNull::new(p.cast()).ok_or(CodeError::Full)
+}
+
+fn unmap(p: NonNull<u8>, size: usize) {
+    // SAFETY: callers pass a mapping of this module that nothing refers to any more.
+    unsafe { libc::munmap(p.as_ptr().cast(), size) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn code_written_through_one_mapping_runs_from_the_other() {
+        let mut m = CodeMemory::new(4096).expect("code memory");
+        let at = m.append(&[0xb8, 42, 0, 0, 0, 0xc3]).expect("space"); // mov eax, 42; ret
+        // SAFETY: the bytes above are a complete function without arguments that returns in eax.
+        let f: extern "C" fn() -> u32 =
+            unsafe { std::mem::transmute(m.exec_base() as usize + at as usize) };
+        assert_eq!(f(), 42);
+        m.patch_u32(at + 1, 7);
+        assert_eq!(f(), 7);
+        m.unshare().expect("own copy");
+        assert_eq!(f(), 7);
+    }
+
+    #[test]
+    fn a_full_region_says_so_and_keeps_what_it_has() {
+        let mut m = CodeMemory::new(4096).expect("code memory");
+        m.append(&[0x90; 4000]).expect("space");
+        assert!(matches!(m.append(&[0x90; 200]), Err(CodeError::Full)));
+        assert_eq!(m.used(), 4000);
+        m.reset(16);
+        assert_eq!(m.next_offset(), 16);
+    }
+}
