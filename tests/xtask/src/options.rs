@@ -1,0 +1,142 @@
+//! The command line of `cargo xtask`.
+
+use crate::error::{Error, Result};
+use crate::stages::STAGES;
+
+/// Shown by `cargo xtask help`.
+pub const HELP: &str = "\
+cargo xtask test [options] [stage...]   run the tests, all stages unless some are named
+cargo xtask inputs                      only fetch and make the inputs of the tests
+cargo xtask bench [arguments]           run the benches against QEMU and native code
+
+Options of `test`:
+  --emulator 'COMMAND'   run guests under COMMAND instead of `isomorph run`
+  --binfmt               COMMAND needs binfmt_misc for foreign children (a private one is made)
+  --filter TEXT          only tests whose name contains TEXT (in stages with a table of tests)
+
+Stages: fmt clippy cargo debian torture qemu guest-c crash random stress controls
+
+The inputs live in target/test-inputs, or where ISOMORPH_TEST_CACHE says.
+";
+
+/// What to do.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Task {
+    /// Show [`HELP`].
+    Help,
+    /// Prepare the inputs.
+    Inputs,
+    /// Run the tests.
+    Test,
+    /// Run the benches.
+    Bench,
+}
+
+/// The parsed command line.
+#[derive(Debug)]
+pub struct Options {
+    /// What to do.
+    pub task: Task,
+    /// The emulator's command line, if it is not isomorph's.
+    pub emulator: Option<String>,
+    /// The emulator needs binfmt_misc.
+    pub binfmt: bool,
+    /// Only tests whose name contains this.
+    pub filter: String,
+    /// The stages to run, or the arguments for the benches.
+    pub rest: Vec<String>,
+}
+
+impl Options {
+    /// Parses the words after `cargo xtask`.
+    pub fn parse(arguments: &[String]) -> Result<Self> {
+        let (task, arguments) = match arguments.split_first() {
+            None => (Task::Help, arguments),
+            Some((command, rest)) => (Self::task(command)?, rest),
+        };
+        let (emulator, filter) = (None, String::new());
+        let mut options = Self {
+            task,
+            emulator,
+            binfmt: false,
+            filter,
+            rest: Vec::new(),
+        };
+        if options.task == Task::Bench {
+            options.rest = arguments.to_vec();
+            return Ok(options);
+        }
+        let mut words = arguments.iter();
+        while let Some(word) = words.next() {
+            let mut value = || {
+                words
+                    .next()
+                    .cloned()
+                    .ok_or(Error::MissingValue(word.clone()))
+            };
+            match word.as_str() {
+                "--emulator" => options.emulator = Some(value()?),
+                "--filter" => options.filter = value()?,
+                "--binfmt" => options.binfmt = true,
+                stage if STAGES.iter().any(|(name, _)| *name == stage) => {
+                    options.rest.push(stage.to_owned());
+                }
+                _ => return Err(Error::Argument(word.clone())),
+            }
+        }
+        Ok(options)
+    }
+
+    fn task(command: &str) -> Result<Task> {
+        match command {
+            "help" | "--help" | "-h" => Ok(Task::Help),
+            "inputs" => Ok(Task::Inputs),
+            "test" => Ok(Task::Test),
+            "bench" => Ok(Task::Bench),
+            _ => Err(Error::Argument(command.to_owned())),
+        }
+    }
+
+    /// Whether the user asked for this test.
+    pub fn wants(&self, test: &str) -> bool {
+        test.contains(&self.filter)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Options> {
+        let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        Options::parse(&words)
+    }
+
+    #[test]
+    fn stages_and_options() {
+        let options = parse("test --binfmt --filter xz debian torture").expect("valid");
+        assert_eq!(options.task, Task::Test);
+        assert!(options.binfmt && options.wants("roundtrip-xz") && !options.wants("tar"));
+        assert_eq!(options.rest, ["debian", "torture"]);
+    }
+
+    #[test]
+    fn unknown_words_are_refused() {
+        assert!(matches!(
+            parse("test no-such-stage"),
+            Err(Error::Argument(_))
+        ));
+        assert!(matches!(
+            parse("test --emulator"),
+            Err(Error::MissingValue(_))
+        ));
+        assert!(matches!(parse("prove"), Err(Error::Argument(_))));
+    }
+
+    #[test]
+    fn the_help_names_every_stage() {
+        for (name, _) in STAGES {
+            assert!(HELP.contains(name), "{name}");
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! What cargo itself checks: formatting, lints, and every test of every crate.
+
+use std::time::Duration;
+
+use super::{Context, cargo};
+use crate::error::Result;
+use crate::process::{self, Outcome};
+use crate::report::{Stage, Tally, Verdict};
+
+/// Longer than any of these takes on a slow machine.
+const LIMIT: Duration = Duration::from_secs(40 * 60);
+
+/// `cargo fmt --check`.
+pub fn fmt(context: &Context) -> Result<Tally> {
+    single(context, "fmt", &["fmt", "--all", "--check"])
+}
+
+/// `cargo clippy` without a warning.
+pub fn clippy(context: &Context) -> Result<Tally> {
+    let arguments = [
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--quiet",
+        "--",
+        "-D",
+        "warnings",
+    ];
+    single(context, "clippy", &arguments)
+}
+
+fn single(context: &Context, name: &'static str, arguments: &[&str]) -> Result<Tally> {
+    let mut stage = Stage::begin(name);
+    let outcome = process::run(cargo(context.paths).args(arguments), &[], LIMIT)?;
+    stage.record("cargo", &verdict(&outcome));
+    Ok(stage.end())
+}
+
+fn verdict(outcome: &Outcome) -> Verdict {
+    Verdict::expect(outcome.success(), || {
+        let mut output = outcome.stdout.clone();
+        output.extend_from_slice(&outcome.stderr);
+        format!("{}\n{}", outcome.describe(), process::tail(&output, 60))
+    })
+}
+
+/// `cargo test --workspace`: unit tests, instruction rows, random programs, habits.
+pub fn tests(context: &Context) -> Result<Tally> {
+    let mut stage = Stage::begin("cargo");
+    let mut command = cargo(context.paths);
+    command.args(["test", "--workspace", "--no-fail-fast"]);
+    command.env("ISOMORPH_TEST_CACHE", &context.paths.cache);
+    command.env("ISOMORPH_QEMU", &context.reference.program);
+    let outcome = process::run(&mut command, &[], LIMIT)?;
+    let text = String::from_utf8_lossy(&outcome.stdout);
+    let tally = count(&text);
+    for line in text
+        .lines()
+        .filter(|line| line.starts_with("test ") && line.ends_with("FAILED"))
+    {
+        stage.note(line);
+    }
+    stage.add(tally);
+    if tally.failed == 0 {
+        // Cargo also fails when something does not build; that is a failure of its own.
+        stage.record("cargo test", &verdict(&outcome));
+    } else {
+        stage.note(&process::tail(&outcome.stdout, 60));
+    }
+    Ok(stage.end())
+}
+
+/// Sums the lines `test result: ok. 5 passed; 0 failed; …`.
+fn count(text: &str) -> Tally {
+    let mut tally = Tally::default();
+    for line in text
+        .lines()
+        .filter_map(|line| line.strip_prefix("test result: "))
+    {
+        let number = |what: &str| {
+            let words: Vec<&str> = line.split([' ', ';']).collect();
+            let at = words.iter().position(|word| *word == what)?;
+            words.get(at.checked_sub(1)?)?.parse::<usize>().ok()
+        };
+        tally.passed += number("passed").unwrap_or(0);
+        tally.failed += number("failed").unwrap_or(0);
+    }
+    tally
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_the_results_of_all_test_programs() {
+        let text = "test a ... ok\ntest result: ok. 5 passed; 0 failed; 1 ignored; 0 measured\n\
+                    noise\ntest result: FAILED. 7 passed; 2 failed; 0 ignored; 0 measured\n";
+        assert_eq!(
+            count(text),
+            Tally {
+                passed: 12,
+                failed: 2
+            }
+        );
+    }
+}

@@ -1,0 +1,122 @@
+//! The stages of `cargo xtask test`, in the order in which they run.
+
+mod cargo_tests;
+mod controls;
+mod crash;
+mod debian;
+mod elf;
+mod guest_c;
+mod harness;
+mod qemu;
+mod random;
+mod stress;
+mod torture;
+
+use std::fs;
+use std::process::Command;
+
+use crate::emulator::Emulator;
+use crate::error::{AtPath, Error, Result};
+use crate::inputs;
+use crate::options::Options;
+use crate::paths::Paths;
+use crate::process::step;
+use crate::report::Tally;
+
+/// What a stage works with.
+#[derive(Debug)]
+pub struct Context<'a> {
+    /// The folders.
+    pub paths: &'a Paths,
+    /// The command line.
+    pub options: &'a Options,
+    /// The emulator under test.
+    pub emulator: Emulator,
+    /// What is expected to pass passes here.
+    pub reference: Emulator,
+}
+
+/// A stage: its name on the command line and its duty.
+type StageEntry = (&'static str, fn(&Context) -> Result<Tally>);
+
+/// All stages: cheap before dear.
+pub const STAGES: &[StageEntry] = &[
+    ("fmt", cargo_tests::fmt),
+    ("clippy", cargo_tests::clippy),
+    ("cargo", cargo_tests::tests),
+    ("guest-c", guest_c::run),
+    ("qemu", qemu::run),
+    ("debian", debian::run),
+    ("torture", torture::run),
+    ("crash", crash::run),
+    ("random", random::run),
+    ("stress", stress::run),
+    ("controls", controls::run),
+];
+
+/// Stages that run no guest themselves, so that they need neither inputs nor the release build.
+const HOST_ONLY: &[&str] = &["fmt", "clippy"];
+
+/// Runs the wanted stages; `false` if any test failed.
+pub fn run(paths: &Paths, options: &Options) -> Result<bool> {
+    let wanted = |name: &str| options.rest.is_empty() || options.rest.iter().any(|s| s == name);
+    no_core_files()?;
+    if STAGES
+        .iter()
+        .any(|(name, _)| wanted(name) && !HOST_ONLY.contains(name))
+    {
+        inputs::prepare(paths)?;
+        if options.emulator.is_none() {
+            println!("== build");
+            step(cargo(paths).args(["build", "--release", "--package", "isomorph"]))?;
+        }
+    }
+    let emulator = match &options.emulator {
+        Some(line) => Emulator::parse(line, options.binfmt),
+        None => Emulator::isomorph(paths),
+    };
+    let context = Context {
+        paths,
+        options,
+        emulator,
+        reference: Emulator::qemu(paths),
+    };
+    let mut total = Tally::default();
+    for (name, stage) in STAGES {
+        if wanted(name) {
+            total += stage(&context)?;
+        }
+    }
+    println!("{total}");
+    Ok(total.failed == 0)
+}
+
+/// Cargo, in the workspace.
+pub fn cargo(paths: &Paths) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(&paths.workspace);
+    command
+}
+
+/// Guests that crash are part of the tests: no core file for any of them.
+fn no_core_files() -> Result<()> {
+    let pid = std::process::id().to_string();
+    step(Command::new("prlimit").args(["--core=0:0", "--pid", &pid])).map(drop)
+}
+
+/// An empty scratch folder of this name.
+pub fn scratch(paths: &Paths, name: &str) -> Result<std::path::PathBuf> {
+    let path = paths.cache.join("scratch").join(name);
+    inputs::remove(&path)?;
+    fs::create_dir_all(&path).at(&path)?;
+    Ok(path)
+}
+
+/// An input that must be there.
+pub fn existing(path: std::path::PathBuf) -> Result<std::path::PathBuf> {
+    if path.exists() {
+        Ok(path)
+    } else {
+        Err(Error::MissingInput(path))
+    }
+}
