@@ -1,1 +1,98 @@
 //! Tier 1: one pass from the block IR to x86-64.
+//!
+//! Only bytes are produced here; `isomorph-code` places them and `isomorph-engine` runs them.
+//!
+//! Invariants:
+//! - Generated code and stubs are position-independent but for `rel32` displacements to the
+//!   runtime's stubs, and hold no host address.
+//! - `rbp` holds the [`Header`]'s address plus [`RBP_BIAS`]; `rsp` is the vCPU's private return
+//!   stack; the globals of lowest rank live in `rbx rsi rdi r8`–`r15` and `xmm3`–`xmm15`
+//!   everywhere, all others in the guest state. Guest state is so precise at every instruction
+//!   that can fault.
+//! - At every return and landing `rax` holds the guest pc that is returned to.
+//! - A cycle of guest control flow passes a polled entry: edges that lead backward and the jump
+//!   cache lead to polled entries.
+#![forbid(unsafe_code)]
+
+mod compiled;
+mod header;
+
+pub use compiled::{Compiled, EdgeSite, EmitError, ExitReason, Landing, MapEntry, Runtime};
+pub use header::{
+    GUEST_OFFSET, Header, JUMP_CACHE_LEN, JUMP_CACHE_OFFSET, JumpCacheEntry, MXCSR_DEFAULT,
+    RBP_BIAS, RESERVE_LEN, SPILL_SLOTS, flags_of, mxcsr_of,
+};
+
+use isomorph_ir::{Block, GlobalTable};
+
+/// Where the guest's registers are: global `g` at [`GUEST_OFFSET`]` + g.offset`.
+#[derive(Clone, Copy, Debug)]
+pub struct Layout {
+    /// The guest's globals.
+    pub globals: &'static GlobalTable,
+}
+
+/// Compiles blocks. Keeps its storage from block to block.
+#[derive(Debug)]
+pub struct Emitter {
+    runtime: Runtime,
+    runtime_base: u64,
+}
+
+impl Emitter {
+    /// An emitter for guests of this layout.
+    pub fn new(_layout: Layout) -> Self {
+        Self {
+            runtime: Runtime::default(),
+            runtime_base: 0,
+        }
+    }
+
+    /// The stubs that generated code needs.
+    pub fn runtime(&self) -> &Runtime {
+        &self.runtime
+    }
+
+    /// Says at which (executable) address the runtime was placed. Blocks must lie within 2 GiB.
+    pub fn set_runtime_base(&mut self, rx: u64) {
+        self.runtime_base = rx;
+    }
+
+    /// Compiles `block` for executable address `base` (16-byte aligned). Edge ids count up from
+    /// `first_edge`.
+    ///
+    /// # Errors
+    /// [`EmitError`] if the block is malformed or asks too much; `out` is then unusable.
+    pub fn compile(
+        &mut self,
+        _block: &Block,
+        _base: u64,
+        _first_edge: u32,
+        out: &mut Compiled,
+    ) -> Result<(), EmitError> {
+        out.clear();
+        Err(EmitError::NoEnd)
+    }
+}
+
+/// Addresses of the functions behind [`Header::fp_runtime`].
+pub fn fp_runtime_table() -> &'static [usize] {
+    &[]
+}
+
+/// Checks that the host has what generated code uses.
+///
+/// # Errors
+/// The names of the missing features.
+pub fn host_supported() -> Result<(), Vec<&'static str>> {
+    macro_rules! missing {
+        ($($f:tt)+) => {{
+            let mut names = Vec::new();
+            $(if !std::arch::is_x86_feature_detected!($f) { names.push($f); })+
+            names
+        }};
+    }
+    let names = missing!("sse4.2" "popcnt" "avx" "avx2" "bmi1" "bmi2" "fma" "lzcnt" "movbe"
+        "pclmulqdq" "cmpxchg16b");
+    if names.is_empty() { Ok(()) } else { Err(names) }
+}
