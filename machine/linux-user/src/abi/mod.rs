@@ -1,0 +1,3 @@
+//! What differs between guest architectures, one module each.
+
+pub mod riscv64;

@@ -1,0 +1,103 @@
+//! The guest's threads and processes as isomorph sees them.
+
+use crate::config::RunConfig;
+use crate::cpu::{Engine, Vcpu};
+use crate::mm::AddressSpace;
+use crate::signal::{Actions, SignalState};
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+/// What all threads of a guest process share.
+///
+/// The child of a vfork has a `Process` of its own that shares `mm` and `engine`.
+pub struct Process {
+    /// Settings of the run.
+    pub config: Arc<RunConfig>,
+    /// The guest's memory.
+    pub mm: Arc<AddressSpace>,
+    /// The translator.
+    pub engine: Arc<Engine>,
+    /// What the guest does about signals.
+    pub actions: Actions,
+    /// The program that runs.
+    pub image: Arc<Image>,
+    /// How often each system call that is not implemented was tried.
+    pub unknown_syscalls: Mutex<BTreeMap<u64, u64>>,
+}
+
+/// Facts about the program, fixed at exec.
+#[derive(Clone, Debug, Default)]
+pub struct Image {
+    /// Absolute host path of the program: what `/proc/self/exe` is for the guest.
+    pub exe: PathBuf,
+    /// The guest's `argv`.
+    pub argv: Vec<OsString>,
+    /// The auxiliary vector as it lies on the guest's stack.
+    pub auxv: Vec<u8>,
+    /// Guest addresses of the program's parts.
+    pub layout: Layout,
+}
+
+/// Guest addresses of the program's parts, as `/proc/self/stat` tells them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Layout {
+    /// Lowest address of code.
+    pub start_code: u64,
+    /// End of code.
+    pub end_code: u64,
+    /// Lowest address of data.
+    pub start_data: u64,
+    /// End of data.
+    pub end_data: u64,
+    /// Initial program break.
+    pub start_brk: u64,
+    /// Initial stack pointer.
+    pub start_stack: u64,
+    /// Where the argument strings lie.
+    pub args: (u64, u64),
+    /// Where the environment strings lie.
+    pub env: (u64, u64),
+}
+
+/// One guest thread; it runs on the host thread of the same thread id.
+pub struct Task {
+    /// The process.
+    pub process: Arc<Process>,
+    /// The registers, and generated code to run.
+    pub vcpu: Vcpu,
+    /// Thread id, guest and host.
+    pub tid: i32,
+    /// Signal mask, alternate stack and what is pending.
+    pub signal: SignalState,
+    /// Address that is zeroed and woken when the thread ends; 0 for none.
+    pub clear_child_tid: u64,
+    /// Set when the thread shall end: its exit status.
+    pub exit: Option<i32>,
+}
+
+impl Task {
+    /// The host path for guest path `path`: absolute paths are looked up under the sysroot first,
+    /// as QEMU's `-L` does; `/proc/self/exe` is the guest's program.
+    #[must_use]
+    pub fn sysroot_path<'a>(&self, path: &'a Path) -> std::borrow::Cow<'a, Path> {
+        self.process.host_path(path)
+    }
+}
+
+impl Process {
+    /// See [`Task::sysroot_path`].
+    #[must_use]
+    pub fn host_path<'a>(&self, path: &'a Path) -> std::borrow::Cow<'a, Path> {
+        if let Some(root) = &self.config.sysroot
+            && let Ok(inner) = path.strip_prefix("/")
+        {
+            let there = root.join(inner);
+            if there.symlink_metadata().is_ok() {
+                return there.into();
+            }
+        }
+        path.into()
+    }
+}
