@@ -1,0 +1,82 @@
+//! What can go wrong around a measurement (a wrong output is a result, not an error).
+
+use std::path::PathBuf;
+
+/// An error that ends the run.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file or folder could not be read or written.
+    #[error("cannot {action} {path}")]
+    File {
+        /// What was tried, as a verb.
+        action: &'static str,
+        /// On which path.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A program could not be started.
+    #[error("cannot start {program}")]
+    Start {
+        /// The program's name or path.
+        program: String,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A program that the harness needs ended with an error.
+    #[error("{program} ended with {status}: {stderr}")]
+    Tool {
+        /// The program's name.
+        program: String,
+        /// Its exit status.
+        status: std::process::ExitStatus,
+        /// The end of what it wrote to its standard error.
+        stderr: String,
+    },
+    /// The child's CPU time could not be read.
+    #[error("cannot read the children's CPU time")]
+    Usage(#[source] nix::Error),
+    /// The results could not be written as JSON.
+    #[error("cannot write the results as JSON")]
+    Json(#[source] serde_json::Error),
+    /// No workload is left after `--group` and `--workload`.
+    #[error("no workload of that name or group; --list shows them all")]
+    NothingToRun,
+    /// The native run itself failed, so that there is nothing to compare with.
+    #[error("the native run of {workload} failed: {reason}")]
+    Native {
+        /// The workload.
+        workload: &'static str,
+        /// How it failed.
+        reason: String,
+    },
+}
+
+impl Error {
+    /// Wraps an I/O error with what was tried on which path.
+    pub fn file(
+        action: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::File {
+            action,
+            path,
+            source,
+        }
+    }
+}
+
+/// An error with its causes, on one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        text.push_str(": ");
+        text.push_str(&next.to_string());
+        cause = next.source();
+    }
+    text
+}

@@ -1,0 +1,44 @@
+//! The side-by-side harness: native, QEMU and isomorph, interleaved, as ratios.
+//!
+//! Invariants: a workload's numbers count only when its output and exit status are those of the
+//! native run; every figure is CPU time (user and system, of the whole process tree); the bar is
+//! the fastest QEMU at hand for that very workload; losses are printed like gains.
+
+#![forbid(unsafe_code)]
+
+mod cli;
+mod compile;
+mod error;
+mod figures;
+mod machine;
+mod measure;
+mod once;
+mod packages;
+mod programs;
+mod report;
+mod subjects;
+mod suite;
+mod workloads;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let options = match cli::parse() {
+        Ok(options) => options,
+        Err(usage) => usage.exit(),
+    };
+    match suite::run(&options) {
+        Ok(results) if results.failures() == 0 => ExitCode::SUCCESS,
+        Ok(results) => {
+            eprintln!(
+                "{} workload(s) failed under the emulator",
+                results.failures()
+            );
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("isomorph-bench: {}", error::chain(&error));
+            ExitCode::from(2)
+        }
+    }
+}

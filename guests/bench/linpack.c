@@ -1,0 +1,3 @@
+// Linear equations in double precision.
+#define REAL double
+#include "linpack.h"

@@ -1,0 +1,3 @@
+// Linear equations in single precision.
+#define REAL float
+#include "linpack.h"

@@ -1,0 +1,3 @@
+// The Mandelbrot set in double precision.
+#define REAL double
+#include "mandelbrot.h"

@@ -1,0 +1,3 @@
+// The Mandelbrot set in single precision.
+#define REAL float
+#include "mandelbrot.h"

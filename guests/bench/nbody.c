@@ -1,0 +1,4 @@
+// Bodies under gravity in double precision.
+#define REAL double
+#define SQRT sqrt
+#include "nbody.h"
