@@ -1,8 +1,8 @@
 //! Builds a [`Block`] forward, folding constants and dropping overwritten results as it goes.
 
 use crate::{
-    AtomicOp, Block, Cond, GlobalTable, Inst, JumpKind, MemOp, Op, OpFlags, Order, Rm, Temp,
-    TrapKind, Type, Val,
+    AtomicOp, Aux, Block, Cond, GlobalTable, Inst, JumpKind, MemOp, Op, OpFlags, Order, Rm, Temp,
+    TrapKind, Type, Val, eval,
 };
 
 /// Where a result goes.
@@ -49,6 +49,8 @@ pub struct Builder {
     const_epoch: u32,
     /// Changes at every operation that may expose guest state.
     barrier_epoch: u32,
+    /// Emit every operation as asked for.
+    plain: bool,
 }
 
 impl Builder {
@@ -60,7 +62,13 @@ impl Builder {
             facts: vec![FORGOTTEN; table.globals.len()],
             const_epoch: 1,
             barrier_epoch: 1,
+            plain: false,
         }
+    }
+
+    /// A builder that folds nothing and drops nothing, to show what a front end emits.
+    pub fn plain(table: &'static GlobalTable) -> Self {
+        Self { plain: true, ..Self::new(table) }
     }
 
     /// Begins a block at `pc` in translation mode `flags`.
@@ -123,7 +131,7 @@ impl Builder {
             return self.block.consts.get(n).copied();
         }
         let f = self.facts.get(v.as_global()?)?;
-        (f.const_epoch == self.const_epoch).then_some(f.value)
+        (!self.plain && f.const_epoch == self.const_epoch).then_some(f.value)
     }
 
     /// Type of an operand (constants are I64).
@@ -142,7 +150,7 @@ impl Builder {
             self.block.temps[n].uses += 1;
         } else if let Some(n) = v.as_global() {
             let f = self.facts[n];
-            if f.const_epoch == self.const_epoch && i32::try_from(f.value as i64).is_ok() {
+            if !self.plain && f.const_epoch == self.const_epoch && i32::try_from(f.value as i64).is_ok() {
                 return self.c(f.value);
             }
             self.facts[n].write_epoch = 0;
@@ -170,7 +178,7 @@ impl Builder {
     fn note_write(&mut self, d: Val, flags: OpFlags) {
         let Some(n) = d.as_global() else { return };
         let fact = &mut self.facts[n];
-        if fact.write_epoch == self.barrier_epoch {
+        if fact.write_epoch == self.barrier_epoch && !self.plain {
             let dead = &mut self.block.insts[fact.write as usize];
             for v in [dead.a, dead.b, dead.c, dead.e] {
                 if let Some(t) = v.as_temp() {
@@ -213,12 +221,17 @@ impl Builder {
         c
     }
 
-    /// `d = a`.
+    /// `d = a`. With [`Dst::Temp`] a constant or temporary is returned as it is; a global is
+    /// copied, since it may be written before the result is read.
     pub fn mov(&mut self, ty: Type, dst: Dst, a: Val) -> Val {
         if let (Some(v), true) = (self.known(a), ty.is_int()) {
             return self.constant(ty, dst, v);
         }
-        let Dst::To(d) = dst else { return a };
+        let d = match dst {
+            Dst::To(d) => d,
+            Dst::Temp if a.as_global().is_some() => self.temp(ty),
+            Dst::Temp | Dst::Discard => return a,
+        };
         if d == a {
             return a;
         }
@@ -237,7 +250,7 @@ impl Builder {
         if pure && dst == Dst::Discard {
             return self.c(0);
         }
-        if let Some(v) = self.known(a).and_then(|x| fold_unary(op, ty, aux, x)) {
+        if let Some(v) = self.known(a).and_then(|x| eval::unary(op, ty, aux, x)) {
             return self.constant(ty, dst, v);
         }
         let a = self.read(a);
@@ -263,9 +276,9 @@ impl Builder {
         }
         let (ka, kb) = (self.known(a), self.known(b));
         if let (Some(x), Some(y)) = (ka, kb)
-            && let Some(v) = fold_binary(op, ty, aux, x, y)
+            && let Some(v) = eval::binary(op, ty, aux, x, y)
         {
-            return self.constant(ty, dst, v);
+            return self.constant(result_type(op, ty), dst, v);
         }
         if let Some(y) = kb
             && is_right_identity(op, ty, y)
@@ -364,7 +377,7 @@ impl Builder {
         self.push(Inst {
             d,
             a,
-            aux: rm as u8,
+            aux: rounding(op, rm),
             ..Inst::new(op, ty)
         });
         d
@@ -378,7 +391,7 @@ impl Builder {
             d,
             a,
             b,
-            aux: rm as u8,
+            aux: rounding(op, rm),
             ..Inst::new(op, ty)
         });
         d
@@ -710,6 +723,11 @@ pub(crate) fn result_type(op: Op, ty: Type) -> Type {
     }
 }
 
+/// The attribute byte for `rm`: 0 where the operation does not round.
+fn rounding(op: Op, rm: Rm) -> u8 {
+    if op.info().aux == Aux::Rm { rm as u8 } else { 0 }
+}
+
 fn is_commutative(op: Op) -> bool {
     matches!(
         op,
@@ -718,7 +736,10 @@ fn is_commutative(op: Op) -> bool {
 }
 
 fn is_right_identity(op: Op, ty: Type, y: u64) -> bool {
-    let low = y << (64 - ty.bits()) >> (64 - ty.bits());
+    if !ty.is_int() {
+        return false;
+    }
+    let low = eval::zero_extend(ty, y);
     match op {
         Op::Add | Op::Sub | Op::Or | Op::Xor | Op::Andc => low == 0,
         Op::Shl | Op::Shr | Op::Sar | Op::Rotl | Op::Rotr => low & u64::from(ty.bits() - 1) == 0,
@@ -726,52 +747,6 @@ fn is_right_identity(op: Op, ty: Type, y: u64) -> bool {
         Op::And => low == u64::MAX >> (64 - ty.bits()),
         _ => false,
     }
-}
-
-/// Low bits of `x` that `ty` holds, zero-extended.
-fn zero(ty: Type, x: u64) -> u64 {
-    let s = 64 - ty.bits();
-    x << s >> s
-}
-
-/// Low bits of `x` that `ty` holds, sign-extended.
-fn sign(ty: Type, x: u64) -> u64 {
-    let s = 64 - ty.bits();
-    ((x << s) as i64 >> s) as u64
-}
-
-fn fold_unary(op: Op, ty: Type, aux: u8, x: u64) -> Option<u64> {
-    match op {
-        Op::Sext => Type::from_u8(aux)
-            .filter(|t| t.is_int())
-            .map(|from| zero(ty, sign(from, x))),
-        Op::Zext => Type::from_u8(aux)
-            .filter(|t| t.is_int())
-            .map(|from| zero(from, x)),
-        _ => None,
-    }
-}
-
-fn fold_binary(op: Op, ty: Type, aux: u8, x: u64, y: u64) -> Option<u64> {
-    if !ty.is_int() {
-        return None;
-    }
-    let n = (y as u32) & (ty.bits() - 1);
-    let v = match op {
-        Op::Add => x.wrapping_add(y),
-        Op::Sub => x.wrapping_sub(y),
-        Op::Mul => x.wrapping_mul(y),
-        Op::And => x & y,
-        Op::Or => x | y,
-        Op::Xor => x ^ y,
-        Op::Andc => x & !y,
-        Op::Shl => x << n,
-        Op::Shr => zero(ty, x) >> n,
-        Op::Sar => (sign(ty, x) as i64 >> n) as u64,
-        Op::SetCond => return Some(u64::from(Cond::from_u8(aux)?.eval(ty, x, y))),
-        _ => return None,
-    };
-    Some(zero(ty, v))
 }
 
 #[cfg(test)]
@@ -862,5 +837,27 @@ mod tests {
         b.constant(Type::I64, Dst::To(R1), 7);
         b.call(0x2000, 0x1008);
         assert_eq!(b.known(R1), None);
+    }
+
+    #[test]
+    fn a_copied_global_survives_its_overwriting() {
+        // jalr ra, 0(ra): the target is read before the link is written.
+        let mut b = Builder::new(&TABLE);
+        b.start(0x1000, 0);
+        let zero = b.c(0);
+        let target = b.add(Type::I64, Dst::Temp, R1, zero);
+        assert!(target.as_temp().is_some());
+        b.constant(Type::I64, Dst::To(R1), 0x1004);
+        b.jump(JumpKind::Jump, target);
+        assert_eq!(live(&b), [Op::Mov, Op::Mov, Op::Jump]);
+    }
+
+    #[test]
+    fn a_folded_comparison_keeps_its_result_type() {
+        let mut b = Builder::new(&TABLE);
+        b.start(0x1000, 0);
+        let (one, two) = (b.c(1), b.c(2));
+        b.setcond(Type::I32, Cond::LtU, Dst::To(R1), one, two);
+        assert_eq!(b.block().insts[0].ty, Type::I64);
     }
 }

@@ -50,7 +50,12 @@ impl CodeMemory {
         let fd = memory_file(size)?;
         let write = map(&fd, size, libc::PROT_READ | libc::PROT_WRITE, None)?;
         let exec = map(&fd, size, libc::PROT_READ | libc::PROT_EXEC, None)?;
-        Ok(Self { write, exec, size, used: 0 })
+        Ok(Self {
+            write,
+            exec,
+            size,
+            used: 0,
+        })
     }
 
     /// Address at which offset 0 executes.
@@ -100,7 +105,9 @@ impl CodeMemory {
 
     /// Replaces the 4 bytes at `at`, which must not cross an 8-byte boundary, in one store.
     pub fn patch_u32(&self, at: u32, value: u32) {
-        let Some(word) = self.word(at & !7) else { return };
+        let Some(word) = self.word(at & !7) else {
+            return;
+        };
         let shift = (at & 7) * 8;
         debug_assert!(shift <= 32, "patch crosses an 8-byte word");
         let mask = u64::from(u32::MAX) << shift;
@@ -141,8 +148,18 @@ impl CodeMemory {
             std::ptr::copy_nonoverlapping(self.exec.as_ptr(), fresh.as_ptr(), self.used);
         }
         unmap(fresh, self.size);
-        map(&fd, self.size, libc::PROT_READ | libc::PROT_WRITE, Some(self.write))?;
-        map(&fd, self.size, libc::PROT_READ | libc::PROT_EXEC, Some(self.exec))?;
+        map(
+            &fd,
+            self.size,
+            libc::PROT_READ | libc::PROT_WRITE,
+            Some(self.write),
+        )?;
+        map(
+            &fd,
+            self.size,
+            libc::PROT_READ | libc::PROT_EXEC,
+            Some(self.exec),
+        )?;
         Ok(())
     }
 }
@@ -157,7 +174,11 @@ impl Drop for CodeMemory {
 /// An anonymous file of `size` bytes.
 fn memory_file(size: usize) -> Result<std::os::fd::OwnedFd, CodeError> {
     use std::os::fd::FromRawFd;
-    let err = |step| CodeError::Host { size, step, source: io::Error::last_os_error() };
+    let err = |step| CodeError::Host {
+        size,
+        step,
+        source: io::Error::last_os_error(),
+    };
     // SAFETY: the name is a valid C string; the call has no other preconditions.
     let fd = unsafe { libc::memfd_create(c"isomorph-code".as_ptr(), libc::MFD_CLOEXEC) };
     if fd < 0 {
@@ -185,10 +206,21 @@ fn map(
     // SAFETY: a fixed address is one of our own mappings of the same size, which the new one
     // replaces; otherwise the kernel chooses free space.
     let p = unsafe {
-        libc::mmap(addr, size, prot, libc::MAP_SHARED | libc::MAP_NORESERVE | fixed, fd.as_raw_fd(), 0)
+        libc::mmap(
+            addr,
+            size,
+            prot,
+            libc::MAP_SHARED | libc::MAP_NORESERVE | fixed,
+            fd.as_raw_fd(),
+            0,
+        )
     };
     if p == libc::MAP_FAILED {
-        return Err(CodeError::Host { size, step: "mmap", source: io::Error::last_os_error() });
+        return Err(CodeError::Host {
+            size,
+            step: "mmap",
+            source: io::Error::last_os_error(),
+        });
     }
     NonNull::new(p.cast()).ok_or(CodeError::Full)
 }

@@ -1,1 +1,30 @@
 //! The run loop: block table, chaining, invalidation, safe points.
+//!
+//! Invariants:
+//! - One lock guards translations; generated code and block look-ups take none.
+//! - A vCPU is "running" while it is in generated code or holds an address into it. Code memory is
+//!   reused only after a flush, and a flush waits until no vCPU is running.
+//! - A dropped block is unreachable at once (no table entry, no edge, no jump-cache entry, no
+//!   landing leads to it); a thread that is in it leaves by itself.
+//! - Nothing unwinds or jumps over Rust frames: generated code returns with a reason.
+//! - Nothing here knows a particular guest.
+
+mod address;
+mod blocks;
+mod config;
+mod engine;
+mod error;
+mod fault;
+mod memory;
+mod stats;
+mod table;
+mod vcpu;
+
+pub use config::{Config, Observer, Translation};
+pub use engine::{Engine, ForkGuard};
+pub use error::EngineError;
+pub use fault::handle_host_signal;
+pub use isomorph_frontend::{CodeSource, Guest, Limits};
+pub use isomorph_ir::TrapKind;
+pub use stats::{Counter, Snapshot, Stats};
+pub use vcpu::{Exit, Fault, Kick, Vcpu};

@@ -45,6 +45,11 @@ pub trait CodeSource {
     /// Copies executable bytes from `pc` on into `out`; returns how many could be had, from the
     /// first: 0 means that fetching at `pc` faults.
     fn read(&self, pc: u64, out: &mut [u8]) -> usize;
+
+    /// True if the bytes at `pc` may change without the translator being told (the page is
+    /// writable, or shared with a writable mapping): they are compared again when the guest asks
+    /// for instruction memory to be made coherent.
+    fn may_change(&self, pc: u64) -> bool;
 }
 
 /// A guest instruction set.

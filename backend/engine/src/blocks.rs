@@ -1,0 +1,479 @@
+//! Everything behind the engine's lock: code memory, translated blocks and the edges between them.
+
+use crate::config::{Config, Translation};
+use crate::error::EngineError;
+use crate::stats::Stats;
+use crate::table::BlockTable;
+use isomorph_baseline::{Compiled, Emitter, Layout, Runtime};
+use isomorph_code::CodeMemory;
+use isomorph_frontend::{CodeSource, Guest, translate_block};
+use isomorph_ir::Builder;
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+/// Guest bytes are indexed in pages of this size (log2).
+const PAGE_BITS: u32 = 12;
+/// No block, edge or page.
+const NONE: u32 = u32::MAX;
+/// What a landing is compared with once its block is gone: no guest pc is odd.
+const STALE_PC: u64 = 1;
+
+/// A translated block.
+struct Block {
+    pc: u64,
+    end: u64,
+    mode: u32,
+    /// Offset of the polled entry in code memory.
+    host: u32,
+    len: u32,
+    /// Offset of the entry behind the poll.
+    fast: u32,
+    alive: bool,
+    /// Of its guest code, if that may change silently: compared at instruction-memory fences.
+    hash: Option<u64>,
+    /// Ranges in `Blocks::{landings, map}`.
+    landings: (u32, u32),
+    map: (u32, u32),
+    /// First edge that jumps here.
+    incoming: u32,
+    /// Next block that starts or ends in the same page as this one's first / last byte.
+    next_in_page: [u32; 2],
+}
+
+/// A direct exit of a block.
+struct Edge {
+    /// Offset of the patchable `rel32`.
+    rel32: u32,
+    /// Offset of the stub that it jumps to while not linked.
+    stub: u32,
+    target: u64,
+    source: u32,
+    polled: bool,
+    linked: bool,
+    /// Next edge that jumps to the same block.
+    next: u32,
+}
+
+/// Where a guest instruction's host code starts, relative to its block.
+struct MapEntry {
+    host: u32,
+    guest: u32,
+}
+
+/// Where to enter a translated block.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Entry {
+    /// Host address of the polled entry.
+    pub polled: u64,
+}
+
+/// Translations and how they hang together.
+pub(crate) struct Blocks {
+    pub code: CodeMemory,
+    emitter: Emitter,
+    builder: Builder,
+    plain: Option<Builder>,
+    compiled: Compiled,
+    blocks: Vec<Block>,
+    edges: Vec<Edge>,
+    landings: Vec<u32>,
+    map: Vec<MapEntry>,
+    pages: BTreeMap<u64, u32>,
+    volatile: Vec<u32>,
+    /// Bytes of the runtime stubs at the start of code memory.
+    runtime_bytes: usize,
+    bytes: Vec<u8>,
+}
+
+/// What a translation needs besides the blocks.
+pub(crate) struct Context<'a, G: Guest> {
+    pub guest: &'a G,
+    pub source: &'a (dyn CodeSource + Send + Sync),
+    pub config: &'a Config,
+    pub table: &'a BlockTable,
+    pub stats: &'a Stats,
+}
+
+/// Lets a trait object stand where a source type is wanted.
+struct Source<'a>(&'a (dyn CodeSource + Send + Sync));
+
+impl CodeSource for Source<'_> {
+    fn read(&self, pc: u64, out: &mut [u8]) -> usize {
+        self.0.read(pc, out)
+    }
+
+    fn may_change(&self, pc: u64) -> bool {
+        self.0.may_change(pc)
+    }
+}
+
+impl Blocks {
+    /// Code memory with the runtime stubs, and no blocks.
+    pub fn new<G: Guest>(config: &Config) -> Result<Self, EngineError> {
+        let mut code = CodeMemory::new(config.code_bytes)?;
+        let mut emitter = Emitter::new(Layout {
+            globals: G::globals(),
+        });
+        code.append(&emitter.runtime().code)?;
+        emitter.set_runtime_base(code.exec_base());
+        let runtime_bytes = code.used();
+        Ok(Self {
+            code,
+            emitter,
+            builder: Builder::new(G::globals()),
+            plain: config
+                .observer
+                .as_ref()
+                .map(|_| Builder::plain(G::globals())),
+            compiled: Compiled::default(),
+            blocks: Vec::new(),
+            edges: Vec::new(),
+            landings: Vec::new(),
+            map: Vec::new(),
+            pages: BTreeMap::new(),
+            volatile: Vec::new(),
+            runtime_bytes,
+            bytes: Vec::new(),
+        })
+    }
+
+    /// The runtime stubs (offsets from the start of code memory).
+    pub fn runtime(&self) -> &Runtime {
+        self.emitter.runtime()
+    }
+
+    /// The block at `pc` in `mode`, translated if need be. `Full` asks for a flush.
+    fn block<G: Guest>(
+        &mut self,
+        cx: &Context<'_, G>,
+        pc: u64,
+        mode: u32,
+    ) -> Result<u32, EngineError> {
+        if let Some(code) = cx.table.get(pc, mode)
+            && let Some(id) = self.at_host((code - self.code.exec_base()) as u32)
+        {
+            return Ok(id);
+        }
+        self.translate(cx, pc, mode)
+    }
+
+    /// Translates the block at `pc` if it is not there, and says where to enter it.
+    pub fn entry<G: Guest>(
+        &mut self,
+        cx: &Context<'_, G>,
+        pc: u64,
+        mode: u32,
+    ) -> Result<Entry, EngineError> {
+        let id = self.block(cx, pc, mode)?;
+        Ok(self.entry_of(id))
+    }
+
+    fn entry_of(&self, id: u32) -> Entry {
+        Entry {
+            polled: self.code.exec_base() + u64::from(self.blocks[id as usize].host),
+        }
+    }
+
+    fn translate<G: Guest>(
+        &mut self,
+        cx: &Context<'_, G>,
+        pc: u64,
+        mode: u32,
+    ) -> Result<u32, EngineError> {
+        let begin = Instant::now();
+        let host = self.code.next_offset();
+        let base = self.code.exec_base() + u64::from(host);
+        self.compile(cx, pc, mode, base)?;
+        self.code.append(&self.compiled.code)?;
+        let id = self.record(cx, host);
+        cx.table.insert(pc, mode, base);
+        let stats = cx.stats;
+        stats.blocks.add(1);
+        stats.insns.add(u64::from(self.builder.block().insns));
+        stats.code_bytes.add(self.compiled.code.len() as u64);
+        stats.translate_ns.add(begin.elapsed().as_nanos() as u64);
+        self.observe(cx, base);
+        Ok(id)
+    }
+
+    /// Translates and compiles for `base`. A block with more temporaries than tier 1 can keep is
+    /// tried again with fewer instructions.
+    fn compile<G: Guest>(
+        &mut self,
+        cx: &Context<'_, G>,
+        pc: u64,
+        mode: u32,
+        base: u64,
+    ) -> Result<(), EngineError> {
+        let mut limits = cx.config.limits;
+        let first_edge = self.edges.len() as u32;
+        loop {
+            translate_block(
+                cx.guest,
+                &mut self.builder,
+                &Source(cx.source),
+                pc,
+                mode,
+                limits,
+            );
+            let block = self.builder.block();
+            match self
+                .emitter
+                .compile(block, base, first_edge, &mut self.compiled)
+            {
+                Ok(()) => return Ok(()),
+                Err(_) if block.insns > 1 => limits.insns = block.insns / 2,
+                Err(source) => return Err(EngineError::Compile { pc, source }),
+            }
+        }
+    }
+
+    /// Enters the block just compiled into the books.
+    fn record<G: Guest>(&mut self, cx: &Context<'_, G>, host: u32) -> u32 {
+        let id = self.blocks.len() as u32;
+        let (pc, end, mode) = {
+            let b = self.builder.block();
+            (b.pc, b.end, b.flags)
+        };
+        let first_landing = self.landings.len() as u32;
+        self.landings
+            .extend(self.compiled.landings.iter().map(|l| host + l.cell));
+        let first_map = self.map.len() as u32;
+        self.map.extend(self.compiled.map.iter().map(|m| MapEntry {
+            host: m.host,
+            guest: m.guest_pc.wrapping_sub(pc) as u32,
+        }));
+        for e in &self.compiled.edges {
+            self.edges.push(Edge {
+                rel32: host + e.rel32,
+                stub: host + e.stub,
+                target: e.target,
+                source: id,
+                polled: e.polled,
+                linked: false,
+                next: NONE,
+            });
+        }
+        let volatile = cx.source.may_change(pc) || cx.source.may_change(end.wrapping_sub(1));
+        let hash = volatile.then(|| self.hash(cx.source, pc, end));
+        let pages = [pc >> PAGE_BITS, end.wrapping_sub(1) >> PAGE_BITS];
+        let first = self.pages.insert(pages[0], id).unwrap_or(NONE);
+        let second = if pages[1] == pages[0] {
+            NONE
+        } else {
+            self.pages.insert(pages[1], id).unwrap_or(NONE)
+        };
+        if volatile {
+            self.volatile.push(id);
+        }
+        self.blocks.push(Block {
+            pc,
+            end,
+            mode,
+            host,
+            len: self.compiled.code.len() as u32,
+            fast: host + self.compiled.fast_entry,
+            alive: true,
+            hash,
+            landings: (first_landing, self.landings.len() as u32),
+            map: (first_map, self.map.len() as u32),
+            incoming: NONE,
+            next_in_page: [first, second],
+        });
+        id
+    }
+
+    /// A hash of the guest bytes `[pc, end)` as the code source gives them now.
+    fn hash(&mut self, source: &(dyn CodeSource + Send + Sync), pc: u64, end: u64) -> u64 {
+        self.bytes.resize(end.wrapping_sub(pc) as usize, 0);
+        let n = source.read(pc, &mut self.bytes);
+        self.bytes[..n].chunks(8).fold(n as u64, |h, chunk| {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            (h.rotate_left(5) ^ u64::from_le_bytes(word)).wrapping_mul(0x517c_c1b7_2722_0a95)
+        })
+    }
+
+    fn observe<G: Guest>(&mut self, cx: &Context<'_, G>, host: u64) {
+        let (Some(observer), Some(plain)) = (&cx.config.observer, &mut self.plain) else {
+            return;
+        };
+        let block = self.builder.block();
+        let source = Source(cx.source);
+        translate_block(
+            cx.guest,
+            plain,
+            &source,
+            block.pc,
+            block.flags,
+            cx.config.limits,
+        );
+        let code = &self.compiled.code;
+        observer.translated(&Translation {
+            plain: plain.block(),
+            block,
+            code,
+            host,
+        });
+    }
+
+    /// Serves an edge that was taken while not linked: links it and says where to go on.
+    pub fn follow<G: Guest>(
+        &mut self,
+        cx: &Context<'_, G>,
+        edge: u32,
+    ) -> Result<Entry, EngineError> {
+        let (target, source) = {
+            let e = &self.edges[edge as usize];
+            (e.target, e.source)
+        };
+        let mode = self.blocks[source as usize].mode;
+        let id = self.block(cx, target, mode)?;
+        let linked = self.edges[edge as usize].linked;
+        if cx.config.chain && !linked && self.blocks[source as usize].alive {
+            self.link(edge, id);
+            cx.stats.chained.add(1);
+        }
+        Ok(self.entry_of(id))
+    }
+
+    /// The guest pc that edge `edge` leads to, and the mode of its block.
+    pub fn edge_key(&self, edge: u32) -> (u64, u32) {
+        let e = &self.edges[edge as usize];
+        (e.target, self.blocks[e.source as usize].mode)
+    }
+
+    fn link(&mut self, edge: u32, to: u32) {
+        let block = &mut self.blocks[to as usize];
+        let e = &mut self.edges[edge as usize];
+        let dest = if e.polled { block.host } else { block.fast };
+        self.code.patch_u32(e.rel32, dest.wrapping_sub(e.rel32 + 4));
+        e.linked = true;
+        e.next = block.incoming;
+        block.incoming = edge;
+    }
+
+    /// The live or dead block whose host code contains offset `host`.
+    fn at_host(&self, host: u32) -> Option<u32> {
+        let i = self
+            .blocks
+            .partition_point(|b| b.host <= host)
+            .checked_sub(1)?;
+        (host - self.blocks[i].host < self.blocks[i].len).then_some(i as u32)
+    }
+
+    /// The guest instruction whose host code contains host offset `host`.
+    pub fn guest_pc(&self, host: u32) -> Option<u64> {
+        let block = &self.blocks[self.at_host(host)? as usize];
+        let map = &self.map[block.map.0 as usize..block.map.1 as usize];
+        let i = map
+            .partition_point(|m| m.host <= host - block.host)
+            .checked_sub(1)?;
+        Some(block.pc.wrapping_add(u64::from(map[i].guest)))
+    }
+
+    /// Drops a block: nothing leads to it any more. Its code stays until the next flush, since a
+    /// thread may be in it. Returns its key.
+    fn drop_block(&mut self, table: &BlockTable, id: u32) -> u64 {
+        let block = &mut self.blocks[id as usize];
+        block.alive = false;
+        let mut edge = std::mem::replace(&mut block.incoming, NONE);
+        let (pc, mode, landings) = (block.pc, block.mode, block.landings);
+        table.remove(pc, mode);
+        while edge != NONE {
+            let e = &mut self.edges[edge as usize];
+            self.code
+                .patch_u32(e.rel32, e.stub.wrapping_sub(e.rel32 + 4));
+            e.linked = false;
+            edge = std::mem::replace(&mut e.next, NONE);
+        }
+        for &cell in &self.landings[landings.0 as usize..landings.1 as usize] {
+            self.code.store_u64(cell, STALE_PC);
+        }
+        pc
+    }
+
+    /// Drops the blocks that overlap `[start, end)`; calls `dropped` with the pc of each.
+    pub fn invalidate(
+        &mut self,
+        table: &BlockTable,
+        start: u64,
+        end: u64,
+        mut dropped: impl FnMut(u64),
+    ) {
+        for id in self.in_range(start, end) {
+            dropped(self.drop_block(table, id));
+        }
+    }
+
+    /// Blocks alive that overlap `[start, end)`.
+    fn in_range(&self, start: u64, end: u64) -> Vec<u32> {
+        let mut found = Vec::new();
+        if start >= end {
+            return found;
+        }
+        for (&page, &head) in self
+            .pages
+            .range(start >> PAGE_BITS..=(end - 1) >> PAGE_BITS)
+        {
+            let mut id = head;
+            while id != NONE {
+                let b = &self.blocks[id as usize];
+                if b.alive && b.pc < end && b.end > start {
+                    found.push(id);
+                }
+                let side = usize::from(b.pc >> PAGE_BITS != page);
+                id = b.next_in_page[side];
+            }
+        }
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+
+    /// Drops the blocks whose guest code is not what it was: of all that may change silently, or
+    /// of those in `range`.
+    pub fn recheck(
+        &mut self,
+        source: &(dyn CodeSource + Send + Sync),
+        table: &BlockTable,
+        range: Option<(u64, u64)>,
+        mut dropped: impl FnMut(u64),
+    ) {
+        let ids = match range {
+            Some((start, end)) => self.in_range(start, end),
+            None => {
+                let mut all = std::mem::take(&mut self.volatile);
+                all.retain(|&id| self.blocks[id as usize].alive);
+                let copy = all.clone();
+                self.volatile = all;
+                copy
+            }
+        };
+        for id in ids {
+            let b = &self.blocks[id as usize];
+            let (pc, end, old) = (b.pc, b.end, b.hash);
+            // Without a hash the code should not have changed, but the guest names it: believe it.
+            if old.is_none_or(|old| self.hash(source, pc, end) != old) {
+                dropped(self.drop_block(table, id));
+            }
+        }
+    }
+
+    /// Forgets every translation. No vCPU may be in generated code or about to enter it.
+    pub fn flush(&mut self, table: &BlockTable) {
+        self.code.reset(self.runtime_bytes);
+        self.blocks.clear();
+        self.edges.clear();
+        self.landings.clear();
+        self.map.clear();
+        self.pages.clear();
+        self.volatile.clear();
+        table.clear();
+    }
+
+    /// True if nothing but the runtime stubs is in code memory.
+    pub fn is_empty(&self) -> bool {
+        self.code.used() <= self.runtime_bytes
+    }
+}

@@ -1,0 +1,214 @@
+//! What all vCPUs share: translations, and the protocol by which they stop for each other.
+
+use crate::blocks::{Blocks, Context, Entry};
+use crate::config::Config;
+use crate::error::EngineError;
+use crate::memory::{PENDING_FAULT, VcpuRef};
+use crate::stats::{Snapshot, Stats};
+use crate::table::BlockTable;
+use isomorph_code::CodeError;
+use isomorph_frontend::{CodeSource, Guest};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Buckets of the reservation table (see `isomorph_baseline`).
+const RESERVATIONS: usize = 4096;
+
+/// A translator for one guest address space, shared by its vCPUs.
+pub struct Engine<G: Guest> {
+    pub(crate) guest: G,
+    pub(crate) config: Config,
+    source: Box<dyn CodeSource + Send + Sync>,
+    pub(crate) table: BlockTable,
+    pub(crate) stats: Stats,
+    /// Set while a flush waits for vCPUs to leave generated code.
+    pub(crate) stop: AtomicBool,
+    /// Changes whenever a block is dropped.
+    pub(crate) drops: AtomicU64,
+    pub(crate) inner: Mutex<Inner>,
+    pub(crate) helpers: Box<[usize]>,
+    pub(crate) reservations: Box<[AtomicU64]>,
+}
+
+/// What the engine's lock guards.
+pub(crate) struct Inner {
+    pub blocks: Blocks,
+    pub vcpus: Vec<VcpuRef>,
+}
+
+impl<G: Guest> Engine<G> {
+    /// An engine that runs `guest` code from `source`.
+    pub fn new(
+        guest: G,
+        config: Config,
+        source: Box<dyn CodeSource + Send + Sync>,
+    ) -> Result<Arc<Self>, EngineError> {
+        isomorph_baseline::host_supported()
+            .map_err(|missing| EngineError::Processor { missing })?;
+        let inner = Inner {
+            blocks: Blocks::new::<G>(&config)?,
+            vcpus: Vec::new(),
+        };
+        Ok(Arc::new(Self {
+            guest,
+            config,
+            source,
+            table: BlockTable::new(),
+            stats: Stats::default(),
+            stop: AtomicBool::new(false),
+            drops: AtomicU64::new(0),
+            inner: Mutex::new(inner),
+            helpers: G::helpers().iter().map(|h| h.func as usize).collect(),
+            reservations: (0..RESERVATIONS).map(|_| AtomicU64::new(0)).collect(),
+        }))
+    }
+
+    /// The guest configuration.
+    pub fn guest(&self) -> &G {
+        &self.guest
+    }
+
+    /// What was done so far.
+    pub fn stats(&self) -> Snapshot {
+        self.stats.snapshot()
+    }
+
+    /// Takes the lock. A panic of another holder leaves books that are still usable.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn context(&self) -> Context<'_, G> {
+        Context {
+            guest: &self.guest,
+            source: &*self.source,
+            config: &self.config,
+            table: &self.table,
+            stats: &self.stats,
+        }
+    }
+
+    /// Drops every translation that overlaps guest addresses `[start, end)`: what is there was
+    /// unmapped, replaced or given other permissions.
+    pub fn invalidate(&self, start: u64, end: u64) {
+        let mut inner = self.lock();
+        let Inner { blocks, vcpus } = &mut *inner;
+        blocks.invalidate(&self.table, start, end, |pc| self.dropped(vcpus, pc));
+    }
+
+    /// Makes instruction memory coherent: translations whose guest code has changed are dropped,
+    /// in `range` (start, end) or wherever code can change unseen.
+    pub fn insn_sync(&self, range: Option<(u64, u64)>) {
+        let mut inner = self.lock();
+        let Inner { blocks, vcpus } = &mut *inner;
+        blocks.recheck(&*self.source, &self.table, range, |pc| {
+            self.dropped(vcpus, pc)
+        });
+    }
+
+    fn dropped(&self, vcpus: &[VcpuRef], pc: u64) {
+        self.drops.fetch_add(1, Ordering::SeqCst);
+        self.stats.invalidated.add(1);
+        for vcpu in vcpus {
+            vcpu.forget(pc);
+        }
+    }
+
+    /// Translates the block at `pc` if need be. The caller is not in generated code.
+    pub(crate) fn entry(
+        &self,
+        inner: &mut Inner,
+        pc: u64,
+        mode: u32,
+    ) -> Result<Entry, EngineError> {
+        let cx = self.context();
+        match inner.blocks.entry(&cx, pc, mode) {
+            Err(EngineError::Code(CodeError::Full)) => {
+                self.flush(inner)?;
+                inner.blocks.entry(&cx, pc, mode)
+            }
+            other => other,
+        }
+    }
+
+    /// Serves edge `edge`. The caller is not in generated code, and no flush came between.
+    pub(crate) fn follow(&self, inner: &mut Inner, edge: u32) -> Result<Entry, EngineError> {
+        let cx = self.context();
+        match inner.blocks.follow(&cx, edge) {
+            Err(EngineError::Code(CodeError::Full)) => {
+                let (target, mode) = inner.blocks.edge_key(edge);
+                self.flush(inner)?;
+                inner.blocks.entry(&cx, target, mode)
+            }
+            other => other,
+        }
+    }
+
+    /// Waits until no vCPU is in generated code, then drops every translation. The caller's own
+    /// vCPU is stopped.
+    fn flush(&self, inner: &mut Inner) -> Result<(), EngineError> {
+        if inner.blocks.is_empty() {
+            return Err(EngineError::CodeTooSmall {
+                size: inner.blocks.code.size(),
+            });
+        }
+        self.stop.store(true, Ordering::SeqCst);
+        for vcpu in &inner.vcpus {
+            while vcpu.cell().running.load(Ordering::SeqCst) != 0 {
+                vcpu.irq().store(1, Ordering::SeqCst);
+                std::thread::yield_now();
+            }
+        }
+        for vcpu in &inner.vcpus {
+            resolve_pending(&inner.blocks, vcpu);
+            vcpu.clear_jump_cache();
+            vcpu.reset_return_stack();
+        }
+        inner.blocks.flush(&self.table);
+        self.drops.fetch_add(1, Ordering::SeqCst);
+        self.stats.flushes.add(1);
+        self.stop.store(false, Ordering::SeqCst);
+        Ok(())
+    }
+
+    /// To be called before `fork(2)`: no thread is amid a translation while the guard lives.
+    pub fn fork_prepare(self: &Arc<Self>) -> ForkGuard<'_, G> {
+        ForkGuard {
+            engine: self,
+            inner: self.lock(),
+        }
+    }
+}
+
+/// Replaces what a stopped vCPU still wanted to look up by the guest pc that it stands for.
+fn resolve_pending(blocks: &Blocks, vcpu: &VcpuRef) {
+    let cell = vcpu.cell();
+    let pending = cell.pending.swap(0, Ordering::SeqCst);
+    let pc = match pending {
+        0 => return,
+        p if p >= PENDING_FAULT => blocks.guest_pc((p - PENDING_FAULT) as u32).unwrap_or(0),
+        p => blocks.edge_key((p - 1) as u32).0,
+    };
+    cell.pending_pc.store(pc, Ordering::SeqCst);
+}
+
+/// Holds translation still over a `fork(2)`. Drop it in the parent; call [`ForkGuard::child`] in
+/// the child.
+pub struct ForkGuard<'a, G: Guest> {
+    engine: &'a Engine<G>,
+    inner: MutexGuard<'a, Inner>,
+}
+
+impl<G: Guest> ForkGuard<'_, G> {
+    /// In the parent: go on.
+    pub fn parent(self) {}
+
+    /// In the child: the other threads are gone, and code memory becomes the child's own.
+    /// `vcpu` is the one vCPU that goes on.
+    pub fn child(mut self, vcpu: &crate::Vcpu<G>) -> Result<(), EngineError> {
+        let mine = vcpu.memory_ref();
+        self.inner.vcpus.retain(|v| v.same(mine));
+        self.engine.stop.store(false, Ordering::SeqCst);
+        Ok(self.inner.blocks.code.unshare()?)
+    }
+}

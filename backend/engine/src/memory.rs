@@ -1,0 +1,234 @@
+//! The memory of one vCPU: header, guest state, jump cache, and its return stack.
+
+use crate::error::EngineError;
+use isomorph_baseline::{GUEST_OFFSET, Header, JUMP_CACHE_LEN, JUMP_CACHE_OFFSET, JumpCacheEntry};
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+/// Offset of the engine's own cell in a vCPU's memory, behind the guest state.
+const CELL_OFFSET: usize = JUMP_CACHE_OFFSET - 1024;
+/// Most bytes a guest state may have.
+pub(crate) const GUEST_BYTES_MAX: usize = CELL_OFFSET - GUEST_OFFSET;
+const SIZE: usize = JUMP_CACHE_OFFSET + JUMP_CACHE_LEN * size_of::<JumpCacheEntry>();
+const GUARD: usize = 4096;
+/// A pc that no guest has: instructions are 2-byte aligned at least.
+const NO_PC: u64 = 1;
+
+/// A host fault in generated code, noted by the signal handler.
+#[repr(C)]
+#[derive(Debug)]
+pub(crate) struct HostFault {
+    pub signo: i32,
+    pub code: i32,
+    pub address: u64,
+    /// Host program counter.
+    pub host: u64,
+    /// General registers at the fault, in the processor's numbering (rax 0 … r15 15).
+    pub regs: [u64; 16],
+}
+
+/// What other threads and signal handlers touch of a vCPU.
+#[repr(C)]
+#[derive(Debug)]
+pub(crate) struct Cell {
+    /// Nonzero while the vCPU is in generated code or holds an address into it.
+    pub running: AtomicU32,
+    /// Nonzero if the owner wants `run` to return.
+    pub kicked: AtomicU32,
+    /// What is still to be looked up in the block books: 0 nothing, `1 + edge`, or
+    /// `PENDING_FAULT + host offset`.
+    pub pending: AtomicU64,
+    /// The guest pc that `pending` stood for, if a flush had to resolve it.
+    pub pending_pc: AtomicU64,
+    pub fault: HostFault,
+}
+
+/// [`Cell::pending`] from here on means a fault.
+pub(crate) const PENDING_FAULT: u64 = 1 << 32;
+
+/// Owner of the mappings.
+#[derive(Debug)]
+pub(crate) struct VcpuMemory {
+    base: NonNull<u8>,
+    stack: NonNull<u8>,
+    stack_bytes: usize,
+}
+
+/// A shared view of a vCPU's memory, for the registry of all vCPUs. Valid while the vCPU is
+/// registered.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct VcpuRef {
+    base: NonNull<u8>,
+    /// Value of an empty return stack's pointer.
+    stack_empty: u64,
+}
+
+// SAFETY: what is reached through it is atomic, or touched only while the vCPU is stopped.
+unsafe impl Send for VcpuRef {}
+// SAFETY: the memory belongs to the value; the raw pointers are its handle on it.
+unsafe impl Send for VcpuMemory {}
+
+impl VcpuMemory {
+    /// Maps zeroed memory; the return stack holds `sentinel` at its bottom.
+    pub fn new(stack_bytes: usize, sentinel: u64) -> Result<Self, EngineError> {
+        let stack_bytes = stack_bytes.next_multiple_of(4096).max(8192);
+        let base = map(SIZE, libc::PROT_READ | libc::PROT_WRITE)?;
+        let stack = map(GUARD + stack_bytes, libc::PROT_NONE)?;
+        // SAFETY: the range lies inside the mapping just made.
+        let opened = unsafe {
+            let usable = stack.as_ptr().add(GUARD).cast();
+            libc::mprotect(usable, stack_bytes, libc::PROT_READ | libc::PROT_WRITE)
+        };
+        let memory = Self {
+            base,
+            stack,
+            stack_bytes,
+        };
+        if opened != 0 {
+            let source = std::io::Error::last_os_error();
+            return Err(EngineError::VcpuMemory {
+                size: stack_bytes,
+                source,
+            });
+        }
+        // SAFETY: the last word of the stack, inside the mapping and aligned.
+        unsafe { (memory.stack_empty() as *mut u64).write(sentinel) };
+        // The zeroed tags are all impossible but pc 0's, which only the first entry could hold.
+        memory
+            .as_ref()
+            .jump_cache(0)
+            .0
+            .store(NO_PC, Ordering::Relaxed);
+        Ok(memory)
+    }
+
+    fn stack_empty(&self) -> u64 {
+        self.stack.as_ptr() as u64 + (GUARD + self.stack_bytes) as u64 - 8
+    }
+
+    pub fn as_ref(&self) -> VcpuRef {
+        VcpuRef {
+            base: self.base,
+            stack_empty: self.stack_empty(),
+        }
+    }
+
+    /// The header, which generated code works on.
+    pub fn header(&self) -> *mut Header {
+        self.base.as_ptr().cast()
+    }
+
+    /// The guest state.
+    pub fn guest<S>(&self) -> *mut S {
+        // SAFETY: inside the mapping; `GUEST_BYTES_MAX` was checked when the vCPU was made.
+        unsafe { self.base.as_ptr().add(GUEST_OFFSET).cast() }
+    }
+
+    /// Address range whose access means that the return stack ran over.
+    pub fn guard(&self) -> std::ops::Range<u64> {
+        let start = self.stack.as_ptr() as u64;
+        start..start + GUARD as u64
+    }
+}
+
+impl Drop for VcpuMemory {
+    fn drop(&mut self) {
+        // SAFETY: the vCPU was taken out of the registry, so nothing refers to the mappings.
+        unsafe {
+            libc::munmap(self.base.as_ptr().cast(), SIZE);
+            libc::munmap(self.stack.as_ptr().cast(), GUARD + self.stack_bytes);
+        }
+    }
+}
+
+impl VcpuRef {
+    pub fn same(self, other: Self) -> bool {
+        self.base == other.base
+    }
+
+    /// The engine's cell.
+    pub fn cell(&self) -> &Cell {
+        // SAFETY: inside the mapping, aligned, zeroed at first (a valid Cell); the fault record is
+        // written by the vCPU's own thread only.
+        unsafe { &*self.base.as_ptr().add(CELL_OFFSET).cast::<Cell>() }
+    }
+
+    /// The fault record. Only for the vCPU's own thread and its signal handler.
+    pub fn fault(&self) -> *mut HostFault {
+        // SAFETY: inside the mapping.
+        unsafe { &raw mut (*self.base.as_ptr().add(CELL_OFFSET).cast::<Cell>()).fault }
+    }
+
+    /// The poll flag of generated code.
+    pub fn irq(&self) -> &AtomicU32 {
+        // SAFETY: the header starts the mapping; the field is atomic.
+        unsafe { &(*self.base.as_ptr().cast::<Header>()).irq }
+    }
+
+    /// Empties the return stack. The vCPU must be stopped, or be the caller's own.
+    pub fn reset_return_stack(&self) {
+        // SAFETY: the field lies in the mapping; generated code of this vCPU is not running.
+        unsafe { (*self.base.as_ptr().cast::<Header>()).shadow_rsp = self.stack_empty };
+    }
+
+    /// What `rsp` is when the return stack is empty.
+    pub fn stack_empty(&self) -> u64 {
+        self.stack_empty
+    }
+
+    fn jump_cache(&self, index: usize) -> (&AtomicU64, &AtomicU64) {
+        // SAFETY: index < JUMP_CACHE_LEN (callers mask); two aligned words inside the mapping that
+        // Rust code only touches atomically.
+        unsafe {
+            let entry = self
+                .base
+                .as_ptr()
+                .add(JUMP_CACHE_OFFSET)
+                .cast::<AtomicU64>()
+                .add(index * 2);
+            (&*entry, &*entry.add(1))
+        }
+    }
+
+    /// Remembers that `pc` is at host address `code`.
+    pub fn fill_jump_cache(&self, pc: u64, code: u64) {
+        let (tag, target) = self.jump_cache(jump_cache_index(pc));
+        // The owner's generated code must not see the new tag with the old target; it runs on
+        // this thread, so program order is enough.
+        target.store(code, Ordering::Relaxed);
+        tag.store(pc, Ordering::Relaxed);
+    }
+
+    /// Forgets `pc`.
+    pub fn forget(&self, pc: u64) {
+        let (tag, _) = self.jump_cache(jump_cache_index(pc));
+        if tag.load(Ordering::Relaxed) == pc {
+            tag.store(NO_PC, Ordering::Relaxed);
+        }
+    }
+
+    /// Forgets everything.
+    pub fn clear_jump_cache(&self) {
+        for i in 0..JUMP_CACHE_LEN {
+            self.jump_cache(i).0.store(NO_PC, Ordering::Relaxed);
+        }
+    }
+}
+
+fn jump_cache_index(pc: u64) -> usize {
+    (pc >> 1) as usize & (JUMP_CACHE_LEN - 1)
+}
+
+fn map(size: usize, prot: i32) -> Result<NonNull<u8>, EngineError> {
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+    // SAFETY: a new anonymous mapping at an address that the kernel chooses.
+    let p = unsafe { libc::mmap(std::ptr::null_mut(), size, prot, flags, -1, 0) };
+    let failed = || EngineError::VcpuMemory {
+        size,
+        source: std::io::Error::last_os_error(),
+    };
+    if p == libc::MAP_FAILED {
+        return Err(failed());
+    }
+    NonNull::new(p.cast()).ok_or_else(failed)
+}

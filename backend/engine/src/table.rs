@@ -1,0 +1,184 @@
+//! The block table: from (pc, mode) to host code. Lookups take no lock.
+
+use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+
+/// `code` of a slot that was never used.
+const EMPTY: u64 = 0;
+/// `code` of a slot whose block was dropped. Not reused, so that a reader that has seen the code
+/// never pairs it with another key.
+const DROPPED: u64 = 1;
+
+#[derive(Default)]
+struct Slot {
+    pc: AtomicU64,
+    mode: AtomicU64,
+    code: AtomicU64,
+}
+
+struct Slots {
+    mask: usize,
+    slots: Box<[Slot]>,
+}
+
+impl Slots {
+    fn new(len: usize) -> Box<Self> {
+        let slots = (0..len).map(|_| Slot::default()).collect();
+        Box::new(Self {
+            mask: len - 1,
+            slots,
+        })
+    }
+
+    /// Slots in probe order for `pc`.
+    fn probe(&self, pc: u64) -> impl Iterator<Item = &Slot> {
+        // Instructions are 2-byte aligned at least; multiply to spread neighbouring functions.
+        let start = ((pc >> 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize;
+        (0..self.slots.len()).map(move |i| &self.slots[start.wrapping_add(i) & self.mask])
+    }
+}
+
+/// An open-addressed table with one writer at a time (the holder of the engine's lock) and any
+/// number of readers.
+pub struct BlockTable {
+    current: AtomicPtr<Slots>,
+    /// Tables that readers may still be looking at, and the current one (last). Boxed so that
+    /// they do not move when the list grows.
+    #[allow(clippy::vec_box, reason = "readers hold pointers into the boxes")]
+    owned: std::sync::Mutex<(Vec<Box<Slots>>, usize)>,
+}
+
+const FIRST_LEN: usize = 4096;
+
+impl BlockTable {
+    /// An empty table.
+    pub fn new() -> Self {
+        let table = Self {
+            current: AtomicPtr::default(),
+            owned: std::sync::Mutex::new((Vec::new(), 0)),
+        };
+        table.install(Slots::new(FIRST_LEN));
+        table
+    }
+
+    fn install(&self, mut slots: Box<Slots>) {
+        let p: *mut Slots = &mut *slots;
+        self.locked().0.push(slots);
+        self.current.store(p, Ordering::Release);
+    }
+
+    fn locked(&self) -> std::sync::MutexGuard<'_, (Vec<Box<Slots>>, usize)> {
+        self.owned
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn slots(&self) -> &Slots {
+        // SAFETY: `current` points into a box in `owned`, which only `clear` drops, and `clear`
+        // requires that nobody else uses the table.
+        unsafe { &*self.current.load(Ordering::Acquire) }
+    }
+
+    /// Host address of the block at `pc` in `mode`.
+    #[inline]
+    pub fn get(&self, pc: u64, mode: u32) -> Option<u64> {
+        for slot in self.slots().probe(pc) {
+            let code = slot.code.load(Ordering::Acquire);
+            if code == EMPTY {
+                return None;
+            }
+            let same = slot.pc.load(Ordering::Relaxed) == pc
+                && slot.mode.load(Ordering::Relaxed) == u64::from(mode);
+            if same && code != DROPPED {
+                return Some(code);
+            }
+        }
+        None
+    }
+
+    /// Adds a block. The caller holds the engine's lock.
+    pub fn insert(&self, pc: u64, mode: u32, code: u64) {
+        let used = {
+            let mut owned = self.locked();
+            owned.1 += 1;
+            owned.1
+        };
+        if used * 2 > self.slots().slots.len() {
+            self.grow();
+        }
+        Self::put(self.slots(), pc, mode, code);
+    }
+
+    fn put(slots: &Slots, pc: u64, mode: u32, code: u64) {
+        let free = slots
+            .probe(pc)
+            .find(|s| s.code.load(Ordering::Relaxed) == EMPTY);
+        if let Some(slot) = free {
+            slot.pc.store(pc, Ordering::Relaxed);
+            slot.mode.store(u64::from(mode), Ordering::Relaxed);
+            slot.code.store(code, Ordering::Release);
+        }
+    }
+
+    fn grow(&self) {
+        let old = self.slots();
+        let bigger = Slots::new(old.slots.len() * 2);
+        let mut used = 0;
+        for slot in &old.slots {
+            let code = slot.code.load(Ordering::Relaxed);
+            if code > DROPPED {
+                let pc = slot.pc.load(Ordering::Relaxed);
+                Self::put(&bigger, pc, slot.mode.load(Ordering::Relaxed) as u32, code);
+                used += 1;
+            }
+        }
+        self.install(bigger);
+        self.locked().1 = used + 1;
+    }
+
+    /// Drops the block at `pc` in `mode`. The caller holds the engine's lock.
+    pub fn remove(&self, pc: u64, mode: u32) {
+        for slot in self.slots().probe(pc) {
+            let code = slot.code.load(Ordering::Relaxed);
+            if code == EMPTY {
+                return;
+            }
+            let same = slot.pc.load(Ordering::Relaxed) == pc
+                && slot.mode.load(Ordering::Relaxed) == u64::from(mode);
+            if same && code != DROPPED {
+                slot.code.store(DROPPED, Ordering::Release);
+                return;
+            }
+        }
+    }
+
+    /// Empties the table. No other thread may be in [`BlockTable::get`].
+    pub fn clear(&self) {
+        let old = std::mem::take(&mut self.locked().0);
+        self.locked().1 = 0;
+        self.install(Slots::new(FIRST_LEN));
+        drop(old);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_inserted_is_found_until_it_is_removed() {
+        let t = BlockTable::new();
+        for i in 0..20_000u64 {
+            t.insert(i * 4, (i % 3) as u32, 0x1000 + i);
+        }
+        for i in 0..20_000u64 {
+            assert_eq!(t.get(i * 4, (i % 3) as u32), Some(0x1000 + i));
+            assert_eq!(t.get(i * 4, 7), None);
+        }
+        t.remove(400, 1);
+        assert_eq!(t.get(400, 1), None);
+        t.insert(400, 1, 5);
+        assert_eq!(t.get(400, 1), Some(5));
+        t.clear();
+        assert_eq!(t.get(0, 0), None);
+    }
+}
