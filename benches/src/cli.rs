@@ -77,11 +77,11 @@ fn command() -> Command {
         .arg(path("qemu", "A further QEMU to compare with").action(ArgAction::Append))
         .arg(path(
             "riscv64-root",
-            "Debian's riscv64 tree [default: target/inputs/riscv64-root]",
+            "Debian's riscv64 tree [default: target/test-inputs/riscv64-root]",
         ))
         .arg(path(
             "amd64-root",
-            "Debian's amd64 tree [default: target/inputs/amd64-root]",
+            "Debian's amd64 tree [default: target/test-inputs/amd64-root]",
         ))
         .arg(path(
             "out",
@@ -108,9 +108,10 @@ fn options(matches: &ArgMatches) -> Options {
     let repository = one("repository").unwrap_or_else(|| PathBuf::from("."));
     let quick = matches.get_flag("quick");
     let default_runs = if quick { 1 } else { 3 };
-    let riscv64 =
-        one("riscv64-root").unwrap_or_else(|| repository.join("target/inputs/riscv64-root"));
-    let amd64 = one("amd64-root").unwrap_or_else(|| repository.join("target/inputs/amd64-root"));
+    let inputs = std::env::var_os("ISOMORPH_TEST_CACHE")
+        .map_or_else(|| repository.join("target/test-inputs"), PathBuf::from);
+    let riscv64 = one("riscv64-root").unwrap_or_else(|| inputs.join("riscv64-root"));
+    let amd64 = one("amd64-root").unwrap_or_else(|| inputs.join("amd64-root"));
     Options {
         groups: texts("group"),
         workloads: texts("workload"),
