@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::error::SpecError;
 use crate::spec::{Condition, Field, Format, Source, Spec};
-use crate::tree::{self, Node};
+use crate::tree::{self, Leaf, Node};
 
 /// All generated items, in one string.
 pub(crate) fn emit(spec: &Spec) -> Result<String, SpecError> {
@@ -216,24 +216,15 @@ fn node(out: &mut String, spec: &Spec, at: &Node, depth: usize) {
     let pad = "    ".repeat(depth);
     match at {
         Node::Illegal => line!(out, "{pad}None"),
-        Node::Leaf { insn, rest, except } => {
-            let op = camel(&spec.insns[*insn].name);
-            let mut tests = Vec::new();
-            if rest.mask != 0 {
-                tests.push(format!("w & {:#x} == {:#x}", rest.mask, rest.value));
+        Node::Leaves(leaves) => {
+            for leaf in leaves {
+                let op = camel(&spec.insns[leaf.insn].name);
+                match test(leaf) {
+                    None => return line!(out, "{pad}Some(Op::{op})"),
+                    Some(test) => line!(out, "{pad}if {test} {{ return Some(Op::{op}); }}"),
+                }
             }
-            for hole in except {
-                tests.push(format!("w & {:#x} != {:#x}", hole.mask, hole.value));
-            }
-            if tests.is_empty() {
-                line!(out, "{pad}Some(Op::{op})");
-            } else {
-                line!(
-                    out,
-                    "{pad}if {} {{ Some(Op::{op}) }} else {{ None }}",
-                    tests.join(" && ")
-                );
-            }
+            line!(out, "{pad}None");
         }
         Node::Switch {
             shift,
@@ -256,6 +247,21 @@ fn node(out: &mut String, spec: &Spec, at: &Node, depth: usize) {
             line!(out, "{pad}    }}\n{pad}}}");
         }
     }
+}
+
+/// The condition under which the word is the instruction, if it needs one.
+fn test(leaf: &Leaf) -> Option<String> {
+    let mut tests = Vec::new();
+    if leaf.rest.mask != 0 {
+        tests.push(format!(
+            "w & {:#x} == {:#x}",
+            leaf.rest.mask, leaf.rest.value
+        ));
+    }
+    for hole in &leaf.except {
+        tests.push(format!("w & {:#x} != {:#x}", hole.mask, hole.value));
+    }
+    (!tests.is_empty()).then(|| tests.join(" && "))
 }
 
 fn translate(out: &mut String, spec: &Spec) {

@@ -8,17 +8,24 @@ use crate::spec::{Cube, Insn, Spec};
 /// The widest group of bits that one `match` looks at.
 const MAX_GROUP_BITS: u32 = 8;
 
+/// The most candidates that are tested one after the other.
+const MAX_LEAVES: usize = 2;
+
+/// The word is `insn` if `rest` contains it and no cube of `except` does.
+#[derive(Debug)]
+pub(crate) struct Leaf {
+    pub insn: usize,
+    pub rest: Cube,
+    pub except: Vec<Cube>,
+}
+
 /// One step of decoding.
 #[derive(Debug)]
 pub(crate) enum Node {
     /// No instruction.
     Illegal,
-    /// Only this instruction is left; it is there if `rest` holds and no cube of `except` does.
-    Leaf {
-        insn: usize,
-        rest: Cube,
-        except: Vec<Cube>,
-    },
+    /// Only these are left, at most [`MAX_LEAVES`] of them.
+    Leaves(Vec<Leaf>),
     /// A `match` on `bits` bits from `shift` up.
     Switch {
         shift: u32,
@@ -45,7 +52,7 @@ struct Builder<'a> {
     width: u32,
 }
 
-/// Less is better: does not narrow, duplicates, fullest arm, all arms, bits.
+/// Less is better: does not narrow, duplicates, fullest arm, all arms, bits not used.
 type Score = (bool, bool, usize, usize, u32);
 
 #[derive(Clone, Copy)]
@@ -76,7 +83,7 @@ impl Builder<'_> {
     fn node(&self, candidates: Vec<usize>, known: Cube) -> Result<Node, SpecError> {
         match candidates[..] {
             [] => return Ok(Node::Illegal),
-            [only] => return Ok(self.leaf(only, known)),
+            _ if candidates.len() <= MAX_LEAVES => return Ok(self.leaves(&candidates, known)),
             _ => {}
         }
         let Some(group) = self.best_group(&candidates, known) else {
@@ -101,7 +108,11 @@ impl Builder<'_> {
         })
     }
 
-    fn leaf(&self, at: usize, known: Cube) -> Node {
+    fn leaves(&self, candidates: &[usize], known: Cube) -> Node {
+        Node::Leaves(candidates.iter().map(|at| self.leaf(*at, known)).collect())
+    }
+
+    fn leaf(&self, at: usize, known: Cube) -> Leaf {
         let insn = &self.insns[at];
         let mask = insn.cube.mask & !known.mask;
         let here = insn.cube.and(known).unwrap_or(insn.cube);
@@ -114,7 +125,7 @@ impl Builder<'_> {
             mask,
             value: insn.cube.value & mask,
         };
-        Node::Leaf {
+        Leaf {
             insn: at,
             rest,
             except: except.collect(),
@@ -178,7 +189,13 @@ impl Builder<'_> {
         }
         // Each arm knows more bits and the default arm has fewer candidates: the tree is finite.
         let narrows = worst < candidates.len();
-        (free < candidates.len()).then_some((!narrows, free != 0, worst, total, group.bits))
+        (free < candidates.len()).then_some((
+            !narrows,
+            free != 0,
+            worst,
+            total,
+            MAX_GROUP_BITS - group.bits,
+        ))
     }
 }
 
