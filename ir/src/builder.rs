@@ -68,7 +68,10 @@ impl Builder {
 
     /// A builder that folds nothing and drops nothing, to show what a front end emits.
     pub fn plain(table: &'static GlobalTable) -> Self {
-        Self { plain: true, ..Self::new(table) }
+        Self {
+            plain: true,
+            ..Self::new(table)
+        }
     }
 
     /// Begins a block at `pc` in translation mode `flags`.
@@ -150,7 +153,10 @@ impl Builder {
             self.block.temps[n].uses += 1;
         } else if let Some(n) = v.as_global() {
             let f = self.facts[n];
-            if !self.plain && f.const_epoch == self.const_epoch && i32::try_from(f.value as i64).is_ok() {
+            if !self.plain
+                && f.const_epoch == self.const_epoch
+                && i32::try_from(f.value as i64).is_ok()
+            {
                 return self.c(f.value);
             }
             self.facts[n].write_epoch = 0;
@@ -725,7 +731,11 @@ pub(crate) fn result_type(op: Op, ty: Type) -> Type {
 
 /// The attribute byte for `rm`: 0 where the operation does not round.
 fn rounding(op: Op, rm: Rm) -> u8 {
-    if op.info().aux == Aux::Rm { rm as u8 } else { 0 }
+    if op.info().aux == Aux::Rm {
+        rm as u8
+    } else {
+        0
+    }
 }
 
 fn is_commutative(op: Op) -> bool {

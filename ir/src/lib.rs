@@ -12,14 +12,23 @@
 //!   trap, call): a front end writes globals in guest program order.
 #![forbid(unsafe_code)]
 
+pub mod interp;
+pub mod text;
+
 mod attr;
 mod block;
 mod builder;
+mod eval;
 mod global;
 mod op;
+mod sig;
+#[cfg(test)]
+mod testing;
+mod verify;
 
 pub use attr::{AtomicOp, Cond, JumpKind, MemOp, Order, Rm, TrapKind, Type};
 pub use block::{Block, Inst, Temp, Val};
 pub use builder::{Builder, Dst};
 pub use global::{Global, GlobalTable};
 pub use op::{Aux, Imm, Op, OpFlags, OpInfo};
+pub use verify::{VerifyError, verify};
