@@ -79,9 +79,9 @@ fn wide(op: Op, ty: Type, x: u64, y: u64) -> Option<u64> {
     let (zx, zy) = (zero_extend(ty, x), zero_extend(ty, y));
     let (sx, sy) = (sign_extend(ty, x), sign_extend(ty, y));
     Some(match op {
-        Op::MulHiS => (i128::from(sx) * i128::from(sy) >> n) as u64,
-        Op::MulHiU => (u128::from(zx) * u128::from(zy) >> n) as u64,
-        Op::MulHiSU => (i128::from(sx) * i128::from(zy) >> n) as u64,
+        Op::MulHiS => ((i128::from(sx) * i128::from(sy)) >> n) as u64,
+        Op::MulHiU => ((u128::from(zx) * u128::from(zy)) >> n) as u64,
+        Op::MulHiSU => ((i128::from(sx) * i128::from(zy)) >> n) as u64,
         Op::DivS if sy == 0 => u64::MAX,
         Op::DivS => sx.wrapping_div(sy) as u64,
         Op::DivU => zx.checked_div(zy).unwrap_or(u64::MAX),

@@ -21,6 +21,8 @@ mod builder;
 mod eval;
 mod global;
 mod op;
+#[cfg(test)]
+mod reference;
 mod sig;
 #[cfg(test)]
 mod testing;

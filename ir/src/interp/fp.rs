@@ -115,17 +115,13 @@ fn arithmetic(op: Op, ty: Type, aux: u8, x: [u64; 3], fp: &mut FpEnv) -> Option<
         Op::FNmsub => (true, false),
         _ => return None,
     };
-    let (p, s) = (u32::from(negate_product), u32::from(negate_addend));
+    let flip = |negate: bool| if negate { SIGN64 } else { 0 };
+    let (p, s) = (flip(negate_product), flip(negate_addend));
     Some(if single {
-        sf::f32_fma(a32 ^ p * SIGN32, b32, c32 ^ s * SIGN32, rm, fl).into()
+        let (p32, s32) = ((p >> 32) as u32, (s >> 32) as u32);
+        sf::f32_fma(a32 ^ p32, b32, c32 ^ s32, rm, fl).into()
     } else {
-        sf::f64_fma(
-            a ^ u64::from(p) * SIGN64,
-            b,
-            c ^ u64::from(s) * SIGN64,
-            rm,
-            fl,
-        )
+        sf::f64_fma(a ^ p, b, c ^ s, rm, fl)
     })
 }
 
