@@ -10,6 +10,7 @@ pub mod exec;
 pub mod mm;
 pub mod proc_files;
 pub mod process;
+mod random;
 pub mod signal;
 pub mod syscall;
 pub mod task;
