@@ -1,0 +1,182 @@
+//! The sub-commands of `isomorph`.
+
+use std::ffi::{OsStr, OsString};
+use std::process::ExitCode;
+
+use clap::builder::OsStringValueParser;
+use clap::{Arg, ArgAction, ArgMatches, Command};
+
+use crate::config::{self, Builder, Request};
+use crate::error::CliError;
+use crate::options::{Definition, OPTIONS};
+use crate::{binfmt, demo};
+
+/// Does what the words after the program's name ask for.
+pub fn main(arguments: &[OsString]) -> Result<ExitCode, CliError> {
+    let matches = match command()
+        .no_binary_name(true)
+        .try_get_matches_from(arguments)
+    {
+        Ok(matches) => matches,
+        Err(usage) => usage.exit(),
+    };
+    match matches.subcommand() {
+        Some(("run", matches)) => run(matches),
+        Some(("demo", matches)) => demo::run(matches.get_one::<String>("program")),
+        Some(("binfmt", matches)) => binfmt::manage(
+            matches.get_flag("install"),
+            matches.get_flag("remove"),
+            matches.get_one::<OsString>("link").map(OsString::as_os_str),
+        ),
+        // clap requires one of the above.
+        _ => Err(CliError::NoProgram),
+    }
+}
+
+fn command() -> Command {
+    Command::new("isomorph")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Runs programs of one instruction set on another")
+        .after_help("Called through a link named qemu-riscv64, it takes QEMU's options instead.")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(run_command())
+        .subcommand(demo_command())
+        .subcommand(binfmt_command())
+}
+
+fn run_command() -> Command {
+    let program = Arg::new("program")
+        .value_name("PROGRAM [ARGUMENTS]")
+        .value_parser(OsStringValueParser::new())
+        .num_args(1..)
+        .trailing_var_arg(true)
+        .help("The guest program and its arguments");
+    let options = OPTIONS.iter().filter_map(argument);
+    Command::new("run")
+        .about("Run a riscv64 Linux program")
+        .args(options)
+        .arg(program)
+}
+
+fn argument(option: &'static Definition) -> Option<Arg> {
+    let long = option.long?;
+    let mut help = option.help.to_owned();
+    if let Some(variable) = option.variable {
+        help.push_str(&format!(" [env: {variable}]"));
+    }
+    let mut argument = Arg::new(long).long(long).help(help);
+    if let Some(short) = option.short {
+        argument = argument.short(short);
+    }
+    // A switch's default is a value too, which no occurrence on the line has.
+    Some(match option.value {
+        None => argument.action(ArgAction::SetTrue),
+        Some(name) => argument
+            .value_name(name)
+            .action(ArgAction::Append)
+            .allow_hyphen_values(true)
+            .value_parser(OsStringValueParser::new()),
+    })
+}
+
+fn demo_command() -> Command {
+    let names = demo::names();
+    Command::new("demo")
+        .about("Run the guest programs inside this binary and show what happened")
+        .arg(
+            Arg::new("program")
+                .value_parser(names)
+                .help("Only this one"),
+        )
+}
+
+fn binfmt_command() -> Command {
+    let flag = |name, help| {
+        Arg::new(name)
+            .long(name)
+            .action(ArgAction::SetTrue)
+            .help(help)
+    };
+    Command::new("binfmt")
+        .about("Let the kernel run riscv64 programs with isomorph (binfmt_misc)")
+        .arg(flag("print", "Print the registration, the default"))
+        .arg(flag("install", "Register with the running kernel").conflicts_with("print"))
+        .arg(flag("remove", "Undo --install").conflicts_with_all(["print", "install"]))
+        .arg(
+            Arg::new("link")
+                .long("link")
+                .value_name("path")
+                .value_parser(OsStringValueParser::new())
+                .help("The link that is registered [default: isomorph-binfmt-P beside isomorph]"),
+        )
+}
+
+fn run(matches: &ArgMatches) -> Result<ExitCode, CliError> {
+    let mut builder = Builder::from_environment()?;
+    for option in OPTIONS {
+        let Some(long) = option.long else { continue };
+        let origin = format!("--{long}");
+        if option.value.is_none() {
+            if matches.get_flag(long) {
+                builder.apply(option, &origin, OsStr::new(""))?;
+            }
+            continue;
+        }
+        for value in matches.get_many::<OsString>(long).into_iter().flatten() {
+            builder.apply(option, &origin, value)?;
+        }
+    }
+    let mut words = matches
+        .get_many::<OsString>("program")
+        .into_iter()
+        .flatten()
+        .cloned();
+    perform(builder.finish(words.next(), words.collect())?)
+}
+
+/// Does what the options of a run, however spelled, ask for.
+pub fn perform(request: Request) -> Result<ExitCode, CliError> {
+    match request {
+        Request::Run(config) => return crate::start(*config),
+        Request::LogHelp => print!("{}", config::log_help()),
+        Request::CpuHelp => {
+            let names: Vec<_> = isomorph_riscv::CpuModel::names().collect();
+            println!("{}", names.join("\n"));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definitions_make_a_sound_command() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn what_follows_the_program_is_the_programs() {
+        let words = ["run", "-L", "/r", "prog", "--strace", "-L", "x"];
+        let matches = command()
+            .no_binary_name(true)
+            .try_get_matches_from(words)
+            .unwrap();
+        let (_, matches) = matches.subcommand().unwrap();
+        assert!(!matches.get_flag("strace"));
+        let words: Vec<_> = matches.get_many::<OsString>("program").unwrap().collect();
+        assert_eq!(words, ["prog", "--strace", "-L", "x"]);
+    }
+
+    #[test]
+    fn an_unknown_option_is_refused_with_the_nearest() {
+        let words = ["run", "--strce", "prog"];
+        let error = command()
+            .no_binary_name(true)
+            .try_get_matches_from(words)
+            .unwrap_err();
+        assert!(error.to_string().contains("--strace"), "{error}");
+    }
+}
