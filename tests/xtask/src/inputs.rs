@@ -33,6 +33,7 @@ const PACKAGES: &[&str] = &[
     "grep",
     "gron",
     "gzip",
+    "libc-bin",
     "libc6-dev",
     "lua5.4",
     "make",
