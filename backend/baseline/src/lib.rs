@@ -14,8 +14,17 @@
 //!   cache lead to polled entries.
 #![forbid(unsafe_code)]
 
+mod asm;
+mod atomic;
 mod compiled;
+mod emit;
+mod exits;
+mod fp;
 mod header;
+mod int;
+mod mem;
+mod regs;
+mod runtime;
 
 pub use compiled::{Compiled, EdgeSite, EmitError, ExitReason, Landing, MapEntry, Runtime};
 pub use header::{
@@ -37,14 +46,23 @@ pub struct Layout {
 pub struct Emitter {
     runtime: Runtime,
     runtime_base: u64,
+    asm: asm::Asm,
+    regs: regs::Regs,
+    cold: Vec<emit::Cold>,
+    cells: Vec<asm::Fix>,
 }
 
 impl Emitter {
     /// An emitter for guests of this layout.
-    pub fn new(_layout: Layout) -> Self {
+    pub fn new(layout: Layout) -> Self {
+        let regs = regs::Regs::new(regs::place_globals(layout.globals));
         Self {
-            runtime: Runtime::default(),
+            runtime: runtime::build(regs.places()),
             runtime_base: 0,
+            asm: asm::Asm::default(),
+            regs,
+            cold: Vec::new(),
+            cells: Vec::new(),
         }
     }
 
@@ -65,13 +83,32 @@ impl Emitter {
     /// [`EmitError`] if the block is malformed or asks too much; `out` is then unusable.
     pub fn compile(
         &mut self,
-        _block: &Block,
-        _base: u64,
-        _first_edge: u32,
+        block: &Block,
+        base: u64,
+        first_edge: u32,
         out: &mut Compiled,
     ) -> Result<(), EmitError> {
         out.clear();
-        Err(EmitError::NoEnd)
+        self.cold.clear();
+        self.cells.clear();
+        self.asm.start(base, self.runtime_base);
+        self.regs.start(block);
+        let mut compile = emit::Compile {
+            asm: &mut self.asm,
+            regs: &mut self.regs,
+            cold: &mut self.cold,
+            rt: &self.runtime,
+            block,
+            out,
+            pc: block.pc,
+            at: 0,
+            skip: 0,
+            cells: &mut self.cells,
+            error: None,
+        };
+        compile.run(first_edge)?;
+        out.code.extend_from_slice(self.asm.bytes());
+        Ok(())
     }
 }
 
