@@ -3,6 +3,35 @@
 //! A handler is `fn(&mut Task, [u64; 6]) -> SysResult`. Besides errno values it may answer with
 //! the kernel's internal codes ([`ERESTARTSYS`] and its siblings, [`ALREADY_SET`]); [`dispatch`]
 //! turns those into an [`Outcome`], so the guest never sees one.
+//!
+//! Invariants: no pointer of the guest at or above its ceiling reaches the host kernel or a load
+//! of ours; a guest pointer is followed only by the host kernel or by [`uaccess`], both of which
+//! survive a bad one; a structure that the two architectures lay out differently is converted,
+//! everything else is passed on as it is.
+
+mod fd;
+mod file;
+mod flags;
+mod host;
+mod info;
+mod iov;
+mod ipc;
+mod kind;
+mod limits;
+mod memory;
+mod missing;
+mod net;
+mod path;
+mod poll;
+mod strace;
+mod table;
+mod time;
+pub mod uaccess;
+
+pub use fd::reserve as reserve_fd;
+pub use kind::{FlagSet, Kind};
+pub use missing::report as report_missing;
+pub use table::{ENTRIES, Entry, How, Param, lookup};
 
 use crate::errno::{Errno, SysResult};
 use crate::task::Task;
@@ -40,8 +69,10 @@ pub enum Restart {
 
 /// Runs system call `nr` of the guest for `task`.
 pub fn dispatch(task: &mut Task, nr: u64, args: [u64; 6]) -> Outcome {
-    let _ = (task, args, nr);
-    Outcome::Return(Err(Errno(38)))
+    outcome(match strace::log(task) {
+        None => serve(task, nr, &args),
+        Some(log) => log.traced(task, nr, &args),
+    })
 }
 
 /// Sorts a handler's answer: internal codes become restarts, the rest is for the guest.
@@ -53,5 +84,62 @@ pub fn outcome(result: SysResult) -> Outcome {
         Err(ERESTARTNOHAND) => Outcome::Restart(Restart::IfNoHandler),
         Err(ALREADY_SET) => Outcome::AlreadySet,
         other => Outcome::Return(other),
+    }
+}
+
+fn serve(task: &mut Task, nr: u64, args: &[u64; 6]) -> SysResult {
+    let Some(entry) = table::lookup(nr) else {
+        return Err(missing::unknown(task, nr));
+    };
+    if entry.checks {
+        check_pointers(task, entry, args)?;
+    }
+    match entry.how {
+        // SAFETY: every pointer argument was checked against the guest's ceiling.
+        How::Pass(host) => unsafe { host::raw(host, *args) },
+        // SAFETY: as above.
+        How::Block(host) => unsafe { host::blocking(task, host, *args) },
+        How::Lookup(host) => path::with_lookup(task, entry, host, args),
+        How::Call(handler) => handler(task, *args),
+        How::Absent(_) => Err(missing::absent(task, entry)),
+        How::Missing => Err(missing::unwritten(task, entry)),
+    }
+}
+
+/// `EFAULT` if an argument points above the guest's ceiling. NULL passes: the host kernel knows
+/// where it is allowed.
+fn check_pointers(task: &Task, entry: &Entry, args: &[u64; 6]) -> Result<(), Errno> {
+    for (param, &arg) in entry.params.iter().zip(args) {
+        if let Some(len) = param.kind.extent(args) {
+            uaccess::check_optional(task, arg, len)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn internal_codes_never_reach_the_guest() {
+        assert_eq!(outcome(Ok(5)), Outcome::Return(Ok(5)));
+        assert_eq!(
+            outcome(Err(Errno::EINTR)),
+            Outcome::Return(Err(Errno::EINTR))
+        );
+        assert_eq!(
+            outcome(Err(ERESTARTSYS)),
+            Outcome::Restart(Restart::IfSaRestart)
+        );
+        assert_eq!(
+            outcome(Err(ERESTARTNOINTR)),
+            Outcome::Restart(Restart::Always)
+        );
+        assert_eq!(
+            outcome(Err(ERESTARTNOHAND)),
+            Outcome::Restart(Restart::IfNoHandler)
+        );
+        assert_eq!(outcome(Err(ALREADY_SET)), Outcome::AlreadySet);
     }
 }
