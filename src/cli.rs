@@ -35,6 +35,7 @@ pub fn main(arguments: &[OsString]) -> Result<ExitCode, CliError> {
 
 fn command() -> Command {
     Command::new("isomorph")
+        .bin_name("isomorph")
         .version(env!("CARGO_PKG_VERSION"))
         .about("Runs programs of one instruction set on another")
         .after_help("Called through a link named qemu-riscv64, it takes QEMU's options instead.")
@@ -47,7 +48,7 @@ fn command() -> Command {
 
 fn run_command() -> Command {
     let program = Arg::new("program")
-        .value_name("PROGRAM [ARGUMENTS]")
+        .value_name("PROGRAM")
         .value_parser(OsStringValueParser::new())
         .num_args(1..)
         .trailing_var_arg(true)
@@ -55,6 +56,7 @@ fn run_command() -> Command {
     let options = OPTIONS.iter().filter_map(argument);
     Command::new("run")
         .about("Run a riscv64 Linux program")
+        .override_usage("isomorph run [OPTIONS] PROGRAM [ARGUMENTS]...")
         .args(options)
         .arg(program)
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use isomorph_linux_user::RunError;
+use isomorph_linux_user::elf::ElfError;
 
 /// Why the command cannot do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -94,7 +95,10 @@ impl CliError {
     /// rest.
     pub fn status(&self) -> u8 {
         match self {
-            Self::Run(RunError::Elf { .. }) => 255,
+            Self::Run(RunError::Elf {
+                source: ElfError::Machine { .. },
+                ..
+            }) => 255,
             _ => 1,
         }
     }

@@ -2,7 +2,7 @@
 
 /// The nearest of `known`, if one is near enough to be meant.
 pub fn nearest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let limit = (given.chars().count() / 3).max(1);
+    let limit = given.chars().count().div_ceil(2);
     known
         .into_iter()
         .map(|name| (distance(given, name), name))
