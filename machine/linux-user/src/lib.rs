@@ -15,6 +15,7 @@ pub mod signal;
 pub mod syscall;
 pub mod task;
 pub mod thread;
+mod vdso;
 
 pub use abi::riscv64 as arch;
 pub use config::{DebugItems, RunConfig, inherited_env};

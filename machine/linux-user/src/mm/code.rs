@@ -45,6 +45,13 @@ unsafe extern "C" {
     fn isomorph_uaccess_copy(to: *mut u8, from: *const u8, len: usize) -> usize;
 }
 
+/// Copies `bytes` to guest address `addr`, which the caller knows to be the guest's; returns how
+/// many bytes could not be copied.
+pub fn copy_to_guest(addr: u64, bytes: &[u8]) -> usize {
+    // SAFETY: the source is a live slice; a fault at the target ends the copy early.
+    unsafe { isomorph_uaccess_copy(addr as *mut u8, bytes.as_ptr(), bytes.len()) }
+}
+
 /// [`CodeMap`] as the engine asks for code.
 pub struct Fetch(pub Arc<CodeMap>);
 

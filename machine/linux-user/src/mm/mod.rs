@@ -13,7 +13,7 @@ mod shm;
 mod vmas;
 
 pub use calls::{sys_brk, sys_madvise, sys_mmap, sys_mprotect, sys_mremap, sys_munmap};
-pub use code::{CodeMap, Fetch};
+pub use code::{CodeMap, Fetch, copy_to_guest};
 pub use shm::{sys_shmat, sys_shmdt};
 pub use vmas::{CodeRange, Kind, Vma, Vmas};
 
