@@ -315,8 +315,8 @@ impl Asm {
     fn shift(&mut self, start: usize, n: usize) {
         self.buf.copy_within(start..self.pos, start + n);
         let end = self.pos + n;
-        self.pos = start;
-        self.nop(n);
+        // Not through `nop`: it stores whole words, over the bytes just moved.
+        self.buf[start..start + n].copy_from_slice(&NOPS[n].to_le_bytes()[..n]);
         self.pos = end;
     }
 
