@@ -17,7 +17,8 @@ pub struct Options {
     pub quick: bool,
     /// The emulator under test.
     pub emulator: Option<PathBuf>,
-    /// Further QEMUs to compare with, beside those found and fetched.
+    /// Further QEMUs to compare with, beside those installed and fetched: those given, and the one
+    /// among the inputs of the tests.
     pub qemus: Vec<PathBuf>,
     /// Fetch newer QEMUs from Debian's packages.
     pub fetch: bool,
@@ -112,6 +113,12 @@ fn options(matches: &ArgMatches) -> Options {
         .map_or_else(|| repository.join("target/test-inputs"), PathBuf::from);
     let riscv64 = one("riscv64-root").unwrap_or_else(|| inputs.join("riscv64-root"));
     let amd64 = one("amd64-root").unwrap_or_else(|| inputs.join("amd64-root"));
+    let prepared = Some(inputs.join("qemu/usr/bin/qemu-riscv64")).filter(|path| path.is_file());
+    let given = matches
+        .get_many::<PathBuf>("qemu")
+        .into_iter()
+        .flatten()
+        .cloned();
     Options {
         groups: texts("group"),
         workloads: texts("workload"),
@@ -120,12 +127,7 @@ fn options(matches: &ArgMatches) -> Options {
             .map_or(default_runs, |&runs| usize::from(runs)),
         quick,
         emulator: one("emulator").or_else(emulator_beside_this),
-        qemus: matches
-            .get_many::<PathBuf>("qemu")
-            .into_iter()
-            .flatten()
-            .cloned()
-            .collect(),
+        qemus: given.chain(prepared).collect(),
         fetch: !matches.get_flag("no-fetch"),
         roots: (riscv64.is_dir() && amd64.is_dir()).then_some((riscv64, amd64)),
         out: one("out").unwrap_or_else(|| repository.join("target/bench/results")),

@@ -209,9 +209,9 @@ pub fn qemus(repository: &Path, given: &[PathBuf], fetch: bool) -> Vec<Subject> 
     if fetch {
         let backports = packages::configured(&packages::QEMU_BACKPORTS);
         let sets = [
-            (&packages::QEMU_TRIXIE, true),
+            (&packages::QEMU_TRIXIE, given.is_empty()),
             (&packages::QEMU_BACKPORTS, backports),
-            (&packages::QEMU_BOOKWORM, paths.is_empty()),
+            (&packages::QEMU_BOOKWORM, paths.len() == given.len()),
         ];
         for (set, _) in sets.into_iter().filter(|(_, wanted)| *wanted) {
             match packages::unpack(repository, set) {
