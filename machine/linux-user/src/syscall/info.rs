@@ -14,7 +14,7 @@ pub fn uname(task: &mut Task, args: [u64; 6]) -> SysResult {
     let mut name = [[0_u8; UTS_LEN]; 6];
     // SAFETY: `name` is a `struct new_utsname`.
     unsafe { host::raw(libc::SYS_uname, [name.as_mut_ptr() as u64, 0, 0, 0, 0, 0]) }?;
-    name[UTS_MACHINE] = field(b"riscv64");
+    name[UTS_MACHINE] = field(crate::arch::UNAME_MACHINE.as_bytes());
     uaccess::write(task, args[0], &name)?;
     Ok(0)
 }

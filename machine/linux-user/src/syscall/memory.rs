@@ -2,7 +2,6 @@
 
 use super::{host, uaccess};
 use crate::errno::{Errno, SysResult};
-use crate::mm;
 use crate::task::Task;
 
 /// `mlockall(2)`. Pages are locked as they are touched, lest isomorph's own reservations of
@@ -23,23 +22,4 @@ pub fn mincore(task: &mut Task, args: [u64; 6]) -> SysResult {
     uaccess::check(task, args[2], args[1].div_ceil(PAGE))?;
     // SAFETY: the range and the vector are guest memory.
     unsafe { host::raw(libc::SYS_mincore, args) }
-}
-
-/// `pkey_mprotect(2)` on a CPU without protection keys: only key -1, which is no key.
-pub fn pkey_mprotect(task: &mut Task, args: [u64; 6]) -> SysResult {
-    if args[3] as i32 != -1 {
-        return Err(Errno::EINVAL);
-    }
-    mm::sys_mprotect(task, args)
-}
-
-/// `pkey_alloc(2)` on a CPU without protection keys.
-pub fn pkey_alloc(_: &mut Task, args: [u64; 6]) -> SysResult {
-    let valid = args[0] == 0 && args[1] & !3 == 0;
-    Err(if valid { Errno::ENOSPC } else { Errno::EINVAL })
-}
-
-/// `pkey_free(2)`: there is never one to free.
-pub fn pkey_free(_: &mut Task, _: [u64; 6]) -> SysResult {
-    Err(Errno::EINVAL)
 }

@@ -134,6 +134,7 @@ const BPF: &str = "its programs would run in the host's kernel";
 const HOST_KERNEL: &str = "it would load code of the guest's architecture into the host's kernel";
 const SECCOMP: &str = "filters name system calls by the guest's numbers";
 const RSEQ: &str = "translated code is no restartable sequence";
+const PKEYS: &str = "the CPU has no protection keys";
 const OBSOLETE: &str = "no kernel implements it";
 
 syscalls! {
@@ -492,9 +493,9 @@ syscalls! {
     287 pwritev2(fd: Fd, iov: Iov(2), iovcnt: Int, offset: Long, high: Long, flags: Hex)
         = Call(iov::pwritev2);
     288 pkey_mprotect(addr: Hex, size: Size, prot: PROT, pkey: Int)
-        = Call(memory::pkey_mprotect);
-    289 pkey_alloc(flags: Hex, access_rights: Hex) = Call(memory::pkey_alloc);
-    290 pkey_free(pkey: Int) = Call(memory::pkey_free);
+ = Absent(PKEYS);
+    289 pkey_alloc(flags: Hex, access_rights: Hex) = Absent(PKEYS);
+    290 pkey_free(pkey: Int) = Absent(PKEYS);
     291 statx(dirfd: DirFd, pathname: Path, flags: AT, mask: Hex, statxbuf: Struct(256))
         = Lookup(nr::SYS_statx);
     292 io_pgetevents(ctx_id: Hex, min_nr: Long, nr: Long, events: Ptr, timeout: Timespec,
