@@ -1,1 +1,4 @@
 //! Cross-crate tests: instruction rows, random programs, real programs, habits.
+#![forbid(unsafe_code)]
+
+pub mod rows;

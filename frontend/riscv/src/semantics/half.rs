@@ -73,20 +73,22 @@ pub(crate) fn fli_single(index: u8) -> u32 {
     }
 }
 
-/// Constant `index` as the assembler spells it.
+/// Constant `index` as the assembler spells it: hexadecimal floating-point.
 pub(crate) fn fli_name(index: i64) -> String {
+    let value = FLI[(index & 31) as usize];
     match index {
-        1 => "min".to_owned(),
-        30 => "inf".to_owned(),
-        31 => "nan".to_owned(),
-        n => {
-            let value = FLI[(n & 31) as usize];
-            if value < 1.0 / 64.0 && value > 0.0 {
-                format!("{value:e}")
-            } else {
-                value.to_string()
-            }
-        }
+        1 => return "min".to_owned(),
+        30 => return "inf".to_owned(),
+        31 => return "nan".to_owned(),
+        _ => {}
+    }
+    let bits = value.to_bits();
+    let sign = if value < 0.0 { "-" } else { "" };
+    let exponent = (bits >> 52 & 0x7ff) as i64 - 1023;
+    let digits = format!("{:013x}", bits & ((1 << 52) - 1));
+    match digits.trim_end_matches('0') {
+        "" => format!("{sign}0x1p{exponent:+}"),
+        fraction => format!("{sign}0x1.{fraction}p{exponent:+}"),
     }
 }
 
