@@ -2,7 +2,7 @@
 //! rules; every other word becomes an illegal-instruction trap.
 
 use isomorph_frontend::{Guest, Step};
-use isomorph_ir::{Builder, Op as IrOp, OpFlags, verify};
+use isomorph_ir::{Builder, JumpKind, Op as IrOp, OpFlags, verify};
 use isomorph_riscv::decode::{self, Op};
 use isomorph_riscv::{CpuModel, Riscv64};
 
@@ -134,4 +134,63 @@ fn a_cpu_without_the_extension_traps() {
             assert!(matches!(step, Step::End { .. }), "{}", info.name);
         }
     }
+}
+
+/// The last operation that the instructions leave, and the constant it goes to.
+fn left(words: &[u32]) -> (IrOp, u64, u8) {
+    const PC: u64 = 0x1_0000;
+    let guest = Riscv64::default();
+    let mut b = Builder::new(Riscv64::globals());
+    b.start(PC, 0);
+    let mut pc = PC;
+    for bits in words {
+        b.insn_start(pc);
+        match guest.translate(&mut b, pc, &bits.to_le_bytes(), 0) {
+            Step::Next { len } | Step::End { len } => pc += u64::from(len),
+            Step::Short { .. } => panic!("{bits:#x} is whole"),
+        }
+    }
+    let last = *b.block().insts.last().expect("an operation");
+    (last.op, last.pc(), last.aux)
+}
+
+/// `jalr rd, 0(rs1)`.
+fn jalr(rd: u32, rs1: u32) -> u32 {
+    rs1 << 15 | rd << 7 | 0x67
+}
+
+#[test]
+fn jumps_follow_the_return_address_stack_hints() {
+    let jump = JumpKind::Jump as u8;
+    let ret = JumpKind::Ret as u8;
+    assert_eq!(left(&[jalr(0, 10)]), (IrOp::Jump, 0, jump));
+    assert_eq!(left(&[jalr(0, 1)]), (IrOp::Jump, 0, ret));
+    assert_eq!(left(&[jalr(0, 5)]), (IrOp::Jump, 0, ret));
+    assert_eq!(left(&[jalr(10, 5)]), (IrOp::Jump, 0, ret));
+    assert_eq!(left(&[jalr(1, 10)]).0, IrOp::CallInd);
+    assert_eq!(left(&[jalr(5, 10)]).0, IrOp::CallInd);
+    assert_eq!(left(&[jalr(1, 1)]).0, IrOp::CallInd);
+    assert_eq!(left(&[jalr(1, 5)]).0, IrOp::CallInd);
+    assert_eq!(left(&[0x8082]), (IrOp::Jump, 0, ret));
+}
+
+#[test]
+fn known_targets_become_direct() {
+    // auipc ra, 1; jalr ra, 16(ra)
+    assert_eq!(left(&[0x0000_1097, 0x0100_80e7]), (IrOp::Call, 0x1_1010, 0));
+    // auipc t1, 1; jalr zero, 16(t1)
+    assert_eq!(left(&[0x0000_1317, 0x0103_0067]), (IrOp::Exit, 0x1_1010, 0));
+    // jal ra, +0x800; jal zero, +0x800
+    assert_eq!(left(&[0x0010_00ef]), (IrOp::Call, 0x1_0800, 0));
+    assert_eq!(left(&[0x0010_006f]), (IrOp::Exit, 0x1_0800, 0));
+}
+
+#[test]
+fn rounding_mode_writes_leave_only_for_another_mode() {
+    // fsrmi 1: known and of the same mode.
+    assert_eq!(left(&[0x0020_d073]).0, IrOp::SetRound);
+    // fsrmi 4: known and of another mode.
+    assert_eq!(left(&[0x0022_5073]).0, IrOp::Trap);
+    // fsrm a0: found out when it runs.
+    assert_eq!(left(&[0x0025_1073]).0, IrOp::TrapIf);
 }

@@ -115,7 +115,7 @@ impl Translator<'_> {
         self.b.unary(Op::FClass, ty, 0, d, x);
     }
 
-    fn to_word(&mut self, op: Op, ty: Type, a: &ArgsFr2) {
+    fn convert_to_word(&mut self, op: Op, ty: Type, a: &ArgsFr2) {
         let Some(rm) = self.rounding(a.rm) else {
             return;
         };
@@ -124,7 +124,7 @@ impl Translator<'_> {
         self.set_w(a.rd, value);
     }
 
-    fn to_long(&mut self, op: Op, ty: Type, a: &ArgsFr2) {
+    fn convert_to_long(&mut self, op: Op, ty: Type, a: &ArgsFr2) {
         let Some(rm) = self.rounding(a.rm) else {
             return;
         };
@@ -132,7 +132,7 @@ impl Translator<'_> {
         self.b.fp1(op, ty, rm, d, x);
     }
 
-    fn from_integer(&mut self, op: Op, ty: Type, a: &ArgsFr2) {
+    fn convert_integer(&mut self, op: Op, ty: Type, a: &ArgsFr2) {
         let Some(rm) = self.rounding(a.rm) else {
             return;
         };
@@ -174,14 +174,14 @@ impl Float for Translator<'_> {
         feq_s feq_d compare FCmpEq ArgsR;
         flt_s flt_d compare FCmpLt ArgsR;
         fle_s fle_d compare FCmpLe ArgsR;
-        fcvt_w_s fcvt_w_d to_word FToI32S ArgsFr2;
-        fcvt_wu_s fcvt_wu_d to_word FToI32U ArgsFr2;
-        fcvt_l_s fcvt_l_d to_long FToI64S ArgsFr2;
-        fcvt_lu_s fcvt_lu_d to_long FToI64U ArgsFr2;
-        fcvt_s_w fcvt_d_w from_integer FFromI32S ArgsFr2;
-        fcvt_s_wu fcvt_d_wu from_integer FFromI32U ArgsFr2;
-        fcvt_s_l fcvt_d_l from_integer FFromI64S ArgsFr2;
-        fcvt_s_lu fcvt_d_lu from_integer FFromI64U ArgsFr2;
+        fcvt_w_s fcvt_w_d convert_to_word FToI32S ArgsFr2;
+        fcvt_wu_s fcvt_wu_d convert_to_word FToI32U ArgsFr2;
+        fcvt_l_s fcvt_l_d convert_to_long FToI64S ArgsFr2;
+        fcvt_lu_s fcvt_lu_d convert_to_long FToI64U ArgsFr2;
+        fcvt_s_w fcvt_d_w convert_integer FFromI32S ArgsFr2;
+        fcvt_s_wu fcvt_d_wu convert_integer FFromI32U ArgsFr2;
+        fcvt_s_l fcvt_d_l convert_integer FFromI64S ArgsFr2;
+        fcvt_s_lu fcvt_d_lu convert_integer FFromI64U ArgsFr2;
     }
 
     fn flw(&mut self, a: &ArgsI) {
