@@ -47,7 +47,9 @@ impl ElfError {
     #[must_use]
     pub fn errno(&self) -> Errno {
         match self {
-            Self::NotElf | Self::Machine { .. } | Self::Type(_) | Self::Damaged(_) => Errno::ENOEXEC,
+            Self::NotElf | Self::Machine { .. } | Self::Type(_) | Self::Damaged(_) => {
+                Errno::ENOEXEC
+            }
             Self::Map(errno) | Self::Read(errno) => *errno,
         }
     }
@@ -107,7 +109,10 @@ fn parse_header(start: &[u8]) -> Result<Header, ElfError> {
         header.e_machine
     };
     if class != (header::ELFCLASS64, header::ELFDATA2LSB) || machine != abi::riscv64::ELF_MACHINE {
-        return Err(ElfError::Machine { found: machine_name(machine, class), wanted });
+        return Err(ElfError::Machine {
+            found: machine_name(machine, class),
+            wanted,
+        });
     }
     if header.e_type != header::ET_EXEC && header.e_type != header::ET_DYN {
         return Err(ElfError::Type(header.e_type));
@@ -129,8 +134,16 @@ fn machine_name(machine: u16, (class, data): (u8, u8)) -> String {
         258 => "loongarch",
         other => return format!("machine number {other}"),
     };
-    let bits = if class == header::ELFCLASS32 { "32-bit" } else { "64-bit" };
-    let order = if data == header::ELFDATA2MSB { "big-endian" } else { "little-endian" };
+    let bits = if class == header::ELFCLASS32 {
+        "32-bit"
+    } else {
+        "64-bit"
+    };
+    let order = if data == header::ELFDATA2MSB {
+        "big-endian"
+    } else {
+        "little-endian"
+    };
     format!("{name} ({bits}, {order})")
 }
 
@@ -142,10 +155,14 @@ impl Elf {
         let header = parse_header(&start[..have])?;
         let count = usize::from(header.e_phnum);
         if usize::from(header.e_phentsize) != SIZEOF_PHDR {
-            return Err(ElfError::Damaged("the size of its program headers is wrong"));
+            return Err(ElfError::Damaged(
+                "the size of its program headers is wrong",
+            ));
         }
         if count == 0 || count * SIZEOF_PHDR > PHDRS_MAX {
-            return Err(ElfError::Damaged("the number of its program headers is wrong"));
+            return Err(ElfError::Damaged(
+                "the number of its program headers is wrong",
+            ));
         }
         let mut table = vec![0_u8; count * SIZEOF_PHDR];
         if read_at(file, &mut table, header.e_phoff)? != table.len() {
@@ -159,7 +176,12 @@ impl Elf {
         let stack = phdrs.iter().find(|ph| ph.p_type == PT_GNU_STACK);
         let executable_stack = stack.is_some_and(|ph| ph.p_flags & PF_X != 0);
         check_segments(&phdrs)?;
-        Ok(Self { header, phdrs, interpreter, executable_stack })
+        Ok(Self {
+            header,
+            phdrs,
+            interpreter,
+            executable_stack,
+        })
     }
 
     /// True if it may lie anywhere.
@@ -175,14 +197,20 @@ impl Elf {
     /// First and last address in the file's terms, in whole pages.
     fn extent(&self) -> Result<(u64, u64), ElfError> {
         let low = self.loads().map(|ph| page_down(ph.p_vaddr)).min();
-        let high = self.loads().filter_map(|ph| page_up(ph.p_vaddr + ph.p_memsz)).max();
+        let high = self
+            .loads()
+            .filter_map(|ph| page_up(ph.p_vaddr + ph.p_memsz))
+            .max();
         let none = ElfError::Damaged("it has nothing to load");
         low.zip(high).filter(|(low, high)| low < high).ok_or(none)
     }
 
     /// The strictest alignment that a segment asks for.
     fn alignment(&self) -> u64 {
-        let wanted = self.loads().map(|ph| ph.p_align).filter(|align| align.is_power_of_two());
+        let wanted = self
+            .loads()
+            .map(|ph| ph.p_align)
+            .filter(|align| align.is_power_of_two());
         wanted.max().unwrap_or(PAGE).clamp(PAGE, 1 << 30)
     }
 
@@ -211,12 +239,20 @@ impl Elf {
         };
         let mut end = 0;
         for ph in self.loads().filter(|ph| ph.p_memsz > 0) {
-            if ph.p_offset.checked_add(ph.p_filesz).is_none_or(|end| end > size) {
+            if ph
+                .p_offset
+                .checked_add(ph.p_filesz)
+                .is_none_or(|end| end > size)
+            {
                 return Err(ElfError::Damaged("a segment is cut off"));
             }
             load_segment(file, mm, ph, bias)?;
             let start = ph.p_vaddr + bias;
-            let part = if ph.p_flags & PF_X != 0 { &mut loaded.code } else { &mut loaded.data };
+            let part = if ph.p_flags & PF_X != 0 {
+                &mut loaded.code
+            } else {
+                &mut loaded.data
+            };
             *part = (part.0.min(start), part.1.max(start + ph.p_filesz));
             end = end.max(start + ph.p_memsz);
         }
@@ -237,7 +273,9 @@ impl Elf {
         let (len, align) = (high - low, self.alignment());
         let wanted = place.map(|at| at & !(align - 1)).filter(|&at| {
             at >= MIN_ADDR
-                && at.checked_add(len).is_some_and(|end| end <= mm.ceiling() && mm.is_free(at, end))
+                && at
+                    .checked_add(len)
+                    .is_some_and(|end| end <= mm.ceiling() && mm.is_free(at, end))
         });
         let at = match wanted {
             Some(at) => at,
@@ -262,9 +300,16 @@ impl Elf {
 fn check_segments(phdrs: &[ProgramHeader]) -> Result<(), ElfError> {
     for ph in phdrs.iter().filter(|ph| ph.p_type == PT_LOAD) {
         if ph.p_filesz > ph.p_memsz {
-            return Err(ElfError::Damaged("a segment is larger in the file than in memory"));
+            return Err(ElfError::Damaged(
+                "a segment is larger in the file than in memory",
+            ));
         }
-        if ph.p_vaddr.checked_add(ph.p_memsz).and_then(page_up).is_none() {
+        if ph
+            .p_vaddr
+            .checked_add(ph.p_memsz)
+            .and_then(page_up)
+            .is_none()
+        {
             return Err(ElfError::Damaged("a segment's address is too high"));
         }
         if ph.p_filesz > 0 && ph.p_vaddr % PAGE != ph.p_offset % PAGE {
@@ -341,7 +386,14 @@ fn load_segment(
     if end > zero_from {
         let flags = request.flags | libc::MAP_ANONYMOUS;
         let (addr, len) = (zero_from, end - zero_from);
-        let rest = Request { addr, len, flags, fd: -1, offset: 0, ..request };
+        let rest = Request {
+            addr,
+            len,
+            flags,
+            fd: -1,
+            offset: 0,
+            ..request
+        };
         mm.map(rest).map_err(ElfError::Map)?;
     }
     Ok(())
@@ -351,7 +403,11 @@ fn load_segment(
 fn zero(addr: u64, len: u64) -> Result<(), ElfError> {
     let zeros = [0_u8; PAGE as usize];
     let left = crate::mm::copy_to_guest(addr, &zeros[..len as usize]);
-    if left == 0 { Ok(()) } else { Err(ElfError::Damaged("a segment is cut off")) }
+    if left == 0 {
+        Ok(())
+    } else {
+        Err(ElfError::Damaged("a segment is cut off"))
+    }
 }
 
 #[cfg(test)]
@@ -372,7 +428,10 @@ mod tests {
     fn other_machines_are_named() {
         let found = parse_header(&header(62, 2)).err();
         let text = found.map(|e| e.to_string()).unwrap_or_default();
-        assert!(text.contains("x86_64") && text.contains("riscv64"), "{text}");
+        assert!(
+            text.contains("x86_64") && text.contains("riscv64"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -37,12 +37,12 @@ pub enum RunError {
         errno: Errno,
     },
     /// The CPU model or one of its properties is unknown.
-    #[error("cannot use -cpu {model}: {reason}")]
+    #[error("cannot use -cpu {model}: {source}")]
     Cpu {
         /// What was asked for.
         model: String,
         /// What is wrong with it.
-        reason: String,
+        source: isomorph_riscv::CpuError,
     },
     /// A guest base other than 0.
     #[error("-B {base:#x} is not possible: guest addresses are host addresses (use -B 0)")]

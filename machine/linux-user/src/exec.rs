@@ -1,16 +1,427 @@
-//! Executing programs.
+//! Executing programs: guest programs by this same binary, native ones by the host.
 
+use crate::config::RunConfig;
+use crate::elf;
 use crate::errno::{Errno, SysResult};
+use crate::signal;
+use crate::syscall::uaccess;
 use crate::task::Task;
+use std::borrow::Cow;
+use std::ffi::{CString, OsStr, OsString};
+use std::fs::File;
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 
-/// See execve.
-pub fn sys_execve(task: &mut Task, args: [u64; 6]) -> SysResult {
-    let _ = (task, args);
-    Err(Errno::ENOSYS)
+/// Bytes of a file's start that decide what it is (the kernel's `BINPRM_BUF_SIZE`).
+const START: usize = 256;
+/// Most scripts that are each other's interpreters.
+const SCRIPTS_MAX: usize = 4;
+
+/// A program that was found.
+pub struct Target {
+    /// Its path on the host.
+    pub path: PathBuf,
+    /// The open file.
+    pub file: File,
+    /// Its arguments: a script's interpreter gets some more.
+    pub argv: Vec<OsString>,
+    /// It is an ELF file of this guest.
+    pub is_guest: bool,
 }
 
-/// See execveat.
+/// Where `path` is on the host: under the sysroot if it is there.
+#[must_use]
+pub fn under_sysroot<'a>(path: &'a Path, sysroot: Option<&Path>) -> Cow<'a, Path> {
+    if let Some(root) = sysroot
+        && let Ok(inner) = path.strip_prefix("/")
+    {
+        let there = root.join(inner);
+        if there.symlink_metadata().is_ok() {
+            return there.into();
+        }
+    }
+    path.into()
+}
+
+/// Finds the program that executing `path` runs, through `#!` lines.
+///
+/// # Errors
+///
+/// As execve(2): `ENOENT`, `EACCES`, `ENOEXEC`, `ELOOP` …
+pub fn find_program(
+    path: &Path,
+    argv: Vec<OsString>,
+    sysroot: Option<&Path>,
+) -> Result<Target, Errno> {
+    let mut path = under_sysroot(path, sysroot).into_owned();
+    let mut argv = argv;
+    for _ in 0..=SCRIPTS_MAX {
+        let file = open_executable(&path)?;
+        let mut start = [0_u8; START];
+        let have = file.read_at(&mut start, 0)?;
+        let start = &start[..have];
+        let Some(line) = start.strip_prefix(b"#!") else {
+            let is_guest = elf::is_guest_elf(start);
+            if !is_guest && !start.starts_with(b"\x7fELF") {
+                return Err(Errno::ENOEXEC);
+            }
+            return Ok(Target {
+                path,
+                file,
+                argv,
+                is_guest,
+            });
+        };
+        let (interpreter, argument) = parse_script(line, have == START)?;
+        let rest = argv.split_off(argv.len().min(1));
+        argv = vec![interpreter.clone()];
+        argv.extend(argument);
+        argv.push(path.into_os_string());
+        argv.extend(rest);
+        path = under_sysroot(Path::new(&interpreter), sysroot).into_owned();
+    }
+    Err(Errno::ELOOP)
+}
+
+/// Opens a file if it may be executed.
+fn open_executable(path: &Path) -> Result<File, Errno> {
+    let c_path = c_string(path.as_os_str())?;
+    // SAFETY: the path is live.
+    let allowed = unsafe {
+        libc::faccessat(
+            libc::AT_FDCWD,
+            c_path.as_ptr(),
+            libc::X_OK,
+            libc::AT_EACCESS,
+        )
+    };
+    if allowed != 0 {
+        return Err(Errno::last());
+    }
+    let file = File::open(path)?;
+    let meta = file.metadata()?;
+    if !meta.is_file() || meta.permissions().mode() & 0o111 == 0 {
+        return Err(Errno::EACCES);
+    }
+    Ok(file)
+}
+
+/// Interpreter and argument of a `#!` line (execve(2), "Interpreter scripts").
+fn parse_script(line: &[u8], cut: bool) -> Result<(OsString, Option<OsString>), Errno> {
+    let end = line.iter().position(|&b| b == b'\n');
+    let text = &line[..end.unwrap_or(line.len())];
+    let blank = |b: &u8| *b == b' ' || *b == b'\t';
+    let trim = |text: &[u8]| -> Vec<u8> {
+        let from = text.iter().position(|b| !blank(b)).unwrap_or(text.len());
+        let to = text
+            .iter()
+            .rposition(|b| !blank(b) && *b != 0)
+            .map_or(from, |at| at + 1);
+        text[from..to.max(from)].to_vec()
+    };
+    let text = trim(text);
+    let split = text.iter().position(blank);
+    let name = &text[..split.unwrap_or(text.len())];
+    // A name that may go on behind what was read is nobody's.
+    if name.is_empty() || (end.is_none() && cut && split.is_none()) {
+        return Err(Errno::ENOEXEC);
+    }
+    let argument = split
+        .map(|at| trim(&text[at..]))
+        .filter(|argument| !argument.is_empty());
+    Ok((
+        OsString::from_vec(name.to_vec()),
+        argument.map(OsString::from_vec),
+    ))
+}
+
+fn c_string(text: &OsStr) -> Result<CString, Errno> {
+    CString::new(text.as_bytes()).map_err(|_| Errno::EINVAL)
+}
+
+/// `execve(pathname, argv, envp)`.
+pub fn sys_execve(task: &mut Task, args: [u64; 6]) -> SysResult {
+    let path = read_path(task, args[0])?;
+    let path = task.sysroot_path(&path).into_owned();
+    execute(task, &path, args[1], args[2])
+}
+
+/// `execveat(dirfd, pathname, argv, envp, flags)`.
 pub fn sys_execveat(task: &mut Task, args: [u64; 6]) -> SysResult {
-    let _ = (task, args);
-    Err(Errno::ENOSYS)
+    let [dir, path, argv, envp, flags, _] = args;
+    let (dir, flags) = (dir as i32, flags as i32);
+    if flags & !(libc::AT_EMPTY_PATH | libc::AT_SYMLINK_NOFOLLOW) != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let path = read_path(task, path)?;
+    let path = if path.is_absolute() {
+        task.sysroot_path(&path).into_owned()
+    } else if path.as_os_str().is_empty() {
+        if flags & libc::AT_EMPTY_PATH == 0 {
+            return Err(Errno::ENOENT);
+        }
+        PathBuf::from(format!("/proc/self/fd/{dir}"))
+    } else if dir == libc::AT_FDCWD {
+        path
+    } else {
+        Path::new(&format!("/proc/self/fd/{dir}")).join(path)
+    };
+    let link = flags & libc::AT_SYMLINK_NOFOLLOW != 0 && !path.starts_with("/proc/self/fd");
+    if link && path.symlink_metadata().is_ok_and(|meta| meta.is_symlink()) {
+        return Err(Errno::ELOOP);
+    }
+    execute(task, &path, argv, envp)
+}
+
+fn read_path(task: &Task, addr: u64) -> Result<PathBuf, Errno> {
+    let bytes = uaccess::read_string(task, addr, libc::PATH_MAX as usize - 1)?;
+    Ok(PathBuf::from(OsString::from_vec(bytes)))
+}
+
+/// Most bytes of one argument (execve(2): `MAX_ARG_STRLEN`).
+const STRING_MAX: usize = 32 * 4096;
+
+/// Reads a NULL-terminated array of strings; NULL itself is an empty one.
+fn read_strings(task: &Task, mut at: u64) -> Result<Vec<OsString>, Errno> {
+    let mut strings = Vec::new();
+    while at != 0 {
+        let text: u64 = uaccess::read(task, at)?;
+        if text == 0 {
+            break;
+        }
+        let bytes = uaccess::read_string(task, text, STRING_MAX);
+        let bytes = bytes.map_err(|e| {
+            if e == Errno::ENAMETOOLONG {
+                Errno::E2BIG
+            } else {
+                e
+            }
+        })?;
+        strings.push(OsString::from_vec(bytes));
+        at = at.wrapping_add(8);
+    }
+    Ok(strings)
+}
+
+fn execute(task: &mut Task, path: &Path, argv: u64, envp: u64) -> SysResult {
+    if path.as_os_str().is_empty() {
+        return Err(Errno::ENOENT);
+    }
+    let mut argv = read_strings(task, argv)?;
+    let env = read_strings(task, envp)?;
+    if argv.is_empty() {
+        argv.push(OsString::new());
+    }
+    let target = find_program(path, argv, task.process.config.sysroot.as_deref())?;
+    if target.is_guest {
+        // What is plainly damaged is refused while there is still somebody to tell.
+        elf::Elf::read(&target.file).map_err(|error| error.errno())?;
+    }
+    let (program, argv) = if target.is_guest {
+        let config = &task.process.config;
+        let path = openable(&target)?;
+        (
+            PathBuf::from("/proc/self/exe"),
+            config.exec_args(path.as_os_str(), target.argv),
+        )
+    } else {
+        (target.path.clone(), target.argv)
+    };
+    drop(target.file);
+    let errno = host_execve(task, &program, &argv, &env)?;
+    Err(errno)
+}
+
+/// A path under which the new process image can open the program: one through a descriptor that
+/// closes on exec cannot be opened any more, so a copy that stays open takes its place.
+fn openable(target: &Target) -> Result<PathBuf, Errno> {
+    if !target.path.starts_with("/proc/self/fd") {
+        return Ok(target.path.clone());
+    }
+    if let Ok(real) = std::fs::read_link(format!("/proc/self/fd/{}", target.file.as_raw_fd()))
+        && real.is_absolute()
+        && real.exists()
+    {
+        return Ok(real);
+    }
+    // SAFETY: duplicating a descriptor touches no memory.
+    let fd = unsafe { libc::fcntl(target.file.as_raw_fd(), libc::F_DUPFD, 3) };
+    if fd < 0 {
+        Err(Errno::last())
+    } else {
+        Ok(PathBuf::from(format!("/proc/self/fd/{fd}")))
+    }
+}
+
+/// The host's execve, with signals as the new program shall find them. Returns only on failure.
+fn host_execve(
+    task: &mut Task,
+    program: &Path,
+    argv: &[OsString],
+    env: &[OsString],
+) -> Result<Errno, Errno> {
+    let c_strings = |list: &[OsString]| -> Result<Vec<CString>, Errno> {
+        list.iter().map(|text| c_string(text)).collect()
+    };
+    let pointers = |list: &[CString]| -> Vec<*const libc::c_char> {
+        list.iter()
+            .map(|text| text.as_ptr())
+            .chain([std::ptr::null()])
+            .collect()
+    };
+    let program = c_string(program.as_os_str())?;
+    let (argv, env) = (c_strings(argv)?, c_strings(env)?);
+    let (argv_ptr, env_ptr) = (pointers(&argv), pointers(&env));
+    task.process.actions.prepare_exec();
+    signal::set_host_mask(task.signal.mask);
+    // SAFETY: both arrays and all strings are live and terminated.
+    unsafe { libc::execve(program.as_ptr(), argv_ptr.as_ptr(), env_ptr.as_ptr()) };
+    let errno = Errno::last();
+    task.process.actions.exec_failed();
+    signal::set_host_mask(signal::host_mask(task.signal.mask));
+    Ok(errno)
+}
+
+/// The word that tells isomorph that a guest program has executed another.
+const MARK: &str = "--isomorph-exec";
+
+impl RunConfig {
+    /// The command line that makes isomorph run `program` with these settings.
+    fn exec_args(&self, program: &OsStr, argv: Vec<OsString>) -> Vec<OsString> {
+        let mut args: Vec<OsString> = vec!["isomorph".into(), MARK.into()];
+        let mut option = |key: &str, value: &OsStr| {
+            let mut text = OsString::from(key);
+            text.push("=");
+            text.push(value);
+            args.push(text);
+        };
+        let mut number = |key: &str, value: Option<u64>| {
+            if let Some(value) = value {
+                option(key, OsStr::new(&value.to_string()));
+            }
+        };
+        number("stack", self.stack_size);
+        number("va", self.reserved_va);
+        number("seed", self.seed);
+        number(
+            "debug",
+            (self.debug_items.0 != 0).then_some(self.debug_items.0.into()),
+        );
+        number("strace", self.strace.then_some(1));
+        number("stats", self.stats.then_some(1));
+        number("nochain", self.no_chain.then_some(1));
+        if let Some(root) = &self.sysroot {
+            option("root", root.as_os_str());
+        }
+        if let Some(cpu) = &self.cpu {
+            option("cpu", OsStr::new(cpu));
+        }
+        if let Some(file) = &self.log_file {
+            option("log", file.as_os_str());
+        }
+        args.extend(["--".into(), program.to_owned()]);
+        args.extend(argv);
+        args
+    }
+
+    /// The settings in a command line that [`sys_execve`] has made; `None` if it is not one.
+    #[must_use]
+    pub fn from_exec_args(args: impl IntoIterator<Item = OsString>) -> Option<Self> {
+        let mut args = args.into_iter().skip(1);
+        if args.next()? != MARK {
+            return None;
+        }
+        let mut config = Self {
+            env: crate::config::inherited_env(),
+            ..Self::default()
+        };
+        for text in args.by_ref() {
+            if text == "--" {
+                break;
+            }
+            let bytes = text.as_bytes();
+            let at = bytes.iter().position(|&b| b == b'=')?;
+            config.take(&bytes[..at], OsStr::from_bytes(&bytes[at + 1..]))?;
+        }
+        config.program = args.next()?.into();
+        config.argv0 = Some(args.next()?);
+        config.args = args.collect();
+        Some(config)
+    }
+
+    fn take(&mut self, key: &[u8], value: &OsStr) -> Option<()> {
+        let number = || value.to_str()?.parse::<u64>().ok();
+        match key {
+            b"stack" => self.stack_size = Some(number()?),
+            b"va" => self.reserved_va = Some(number()?),
+            b"seed" => self.seed = Some(number()?),
+            b"debug" => self.debug_items.0 = number()? as u32,
+            b"strace" => self.strace = true,
+            b"stats" => self.stats = true,
+            b"nochain" => self.no_chain = true,
+            b"root" => self.sysroot = Some(value.into()),
+            b"cpu" => self.cpu = Some(value.to_str()?.to_owned()),
+            b"log" => self.log_file = Some(value.into()),
+            _ => return None,
+        }
+        Some(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn script(text: &str) -> Result<(String, Option<String>), Errno> {
+        let string = |s: OsString| s.to_string_lossy().into_owned();
+        parse_script(text.as_bytes(), false).map(|(name, arg)| (string(name), arg.map(string)))
+    }
+
+    #[test]
+    fn script_lines_split_once() {
+        assert_eq!(script("/bin/sh\nrest"), Ok(("/bin/sh".into(), None)));
+        assert_eq!(
+            script(" /bin/a  -b c \n"),
+            Ok(("/bin/a".into(), Some("-b c".into())))
+        );
+        assert_eq!(script("\n"), Err(Errno::ENOEXEC));
+        assert_eq!(script("   "), Err(Errno::ENOEXEC));
+        assert_eq!(parse_script(b"/cut-off", true), Err(Errno::ENOEXEC));
+    }
+
+    #[test]
+    fn settings_survive_execve() -> Result<(), &'static str> {
+        let config = RunConfig {
+            sysroot: Some("/a b=c".into()),
+            seed: Some(7),
+            strace: true,
+            cpu: Some("rv64,zba=off".into()),
+            ..RunConfig::default()
+        };
+        let args = config.exec_args(OsStr::new("/bin/x"), vec!["x".into(), "--".into()]);
+        let back = RunConfig::from_exec_args(args).ok_or("not recognised")?;
+        assert_eq!(back.sysroot, config.sysroot);
+        assert_eq!(
+            (back.seed, back.strace, back.cpu),
+            (Some(7), true, config.cpu)
+        );
+        assert_eq!(back.program, PathBuf::from("/bin/x"));
+        assert_eq!(
+            (back.argv0, back.args),
+            (Some("x".into()), vec!["--".into()])
+        );
+        assert!(RunConfig::from_exec_args(["isomorph".into(), "run".into()]).is_none());
+        Ok(())
+    }
+
+    #[test]
+    fn what_cannot_be_executed_has_the_kernels_errno() {
+        let find = |path: &str| find_program(Path::new(path), vec![], None).map(|_| ());
+        assert_eq!(find("/no/such/file"), Err(Errno::ENOENT));
+        assert_eq!(find("/etc/passwd"), Err(Errno::EACCES));
+        assert_eq!(find("/usr"), Err(Errno::EACCES));
+        assert_eq!(find("/bin/sh").err(), None);
+    }
 }

@@ -3,15 +3,20 @@
 pub mod abi;
 pub mod config;
 pub mod cpu;
+mod dump;
 pub mod elf;
 pub mod errno;
 pub mod error;
 pub mod exec;
+mod launch;
+mod log;
 pub mod mm;
 pub mod proc_files;
 pub mod process;
 mod random;
+mod run_loop;
 pub mod signal;
+mod stack;
 pub mod syscall;
 pub mod task;
 pub mod thread;
@@ -28,6 +33,11 @@ pub use error::RunError;
 ///
 /// [`RunError`] if the program could not be started.
 pub fn run(config: RunConfig) -> Result<std::convert::Infallible, RunError> {
-    let _ = config;
-    Err(RunError::GuestBase { base: 0 })
+    let (mut task, _handler_stack) = launch::launch(config)?;
+    let status = task.run();
+    task.leave();
+    // Other threads of the guest may go on; the host's kernel keeps the process until they end.
+    // SAFETY: ends this thread, and nothing here is needed any more.
+    unsafe { libc::syscall(libc::SYS_exit, status) };
+    unreachable!("a thread went on after its end")
 }

@@ -1,10 +1,250 @@
-//! Guest processes.
+//! Guest processes: fork, vfork and the end.
 
 use crate::errno::{Errno, SysResult};
-use crate::task::Task;
+use crate::signal::{self, SignalState};
+use crate::syscall::uaccess;
+use crate::task::{Process, Task};
+use crate::thread::CloneArgs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// See exit_group.
+/// Flags that isomorph itself acts upon, since they concern guest registers and memory.
+const OURS: u64 = (libc::CLONE_SETTLS
+    | libc::CLONE_PARENT_SETTID
+    | libc::CLONE_CHILD_SETTID
+    | libc::CLONE_CHILD_CLEARTID) as u64;
+
+/// Blocks all host signals unless one is in flight, which then comes first; the mask is the
+/// guest's before and after. A child must not inherit a signal that was meant for its parent.
+fn block_signals(task: &mut Task) -> Result<(), Errno> {
+    let all = u64::MAX;
+    let args = [
+        libc::SIG_SETMASK as u64,
+        (&raw const all) as u64,
+        0,
+        8,
+        0,
+        0,
+    ];
+    // SAFETY: the mask is live.
+    unsafe { signal::safe_syscall(task, libc::SYS_rt_sigprocmask, args) }.map(|_| ())
+}
+
+fn unblock_signals(task: &Task) {
+    signal::set_host_mask(signal::host_mask(task.signal.mask));
+}
+
+/// Starts a process with a copy of the memory.
+pub fn fork(task: &mut Task, args: &CloneArgs) -> SysResult {
+    block_signals(task)?;
+    let process = task.process.clone();
+    let engine = process.engine.clone();
+    let translations = engine.fork_prepare();
+    let memory = process.mm.freeze();
+    let actions = process.actions.lock();
+    let unknown = process.unknown_syscalls.lock();
+    let pid = host_fork(args);
+    drop((unknown, actions, memory));
+    let result = match pid {
+        Ok(0) => {
+            let ready = translations.child(&task.vcpu);
+            become_child(task, args);
+            match ready {
+                Ok(()) => Ok(0),
+                Err(error) => {
+                    process.log.line(format_args!("isomorph: fork: {error}"));
+                    process.end(125)
+                }
+            }
+        }
+        Ok(pid) => {
+            translations.parent();
+            if args.has(libc::CLONE_PARENT_SETTID) {
+                let _ = uaccess::write(task, args.parent_tid, &(pid as i32));
+            }
+            Ok(pid)
+        }
+        Err(errno) => {
+            translations.parent();
+            Err(errno)
+        }
+    };
+    unblock_signals(task);
+    result
+}
+
+/// The host's fork. The C library's where it will do, since it keeps the heap usable in the child
+/// of a process with threads.
+fn host_fork(args: &CloneArgs) -> Result<u64, Errno> {
+    let flags = args.flags & !OURS;
+    let pid = if flags == 0 && args.exit_signal == libc::SIGCHLD as u64 {
+        // SAFETY: the child goes on in this thread only, and all locks it needs are held here.
+        i64::from(unsafe { libc::fork() })
+    } else {
+        // SAFETY: as above; the pidfd's address was checked, and no stack is replaced.
+        unsafe {
+            libc::syscall(
+                libc::SYS_clone,
+                flags | args.exit_signal,
+                0,
+                args.pidfd,
+                0,
+                0,
+            )
+        }
+    };
+    if pid < 0 {
+        Err(Errno::last())
+    } else {
+        Ok(pid as u64)
+    }
+}
+
+/// What is different in the child of a fork; the program counter follows as after any call.
+fn become_child(task: &mut Task, args: &CloneArgs) {
+    // SAFETY: no memory is touched.
+    task.tid = unsafe { libc::gettid() };
+    task.process.threads.store(1, Ordering::SeqCst);
+    let mut state = args.child_state(task.vcpu.state());
+    state.pc = task.vcpu.state().pc;
+    *task.vcpu.state_mut() = state;
+    args.settle_child(task);
+}
+
+/// Host stack of a vfork's child.
+const VFORK_STACK: usize = 512 << 10;
+
+/// What the child of a vfork finds on its stack.
+struct Child {
+    task: Task,
+    args: CloneArgs,
+}
+
+/// Starts a process that shares the memory while this thread waits until it executes a program
+/// or ends.
+///
+/// The child runs on the waiting thread's thread-local storage, as the child of the host's vfork
+/// does, and on a host stack of its own.
+pub fn vfork(task: &mut Task, args: &CloneArgs) -> SysResult {
+    let state = args.child_state(task.vcpu.state());
+    let vcpu = task
+        .process
+        .engine
+        .new_vcpu(state)
+        .map_err(|_| Errno::ENOMEM)?;
+    let mut signal = SignalState::new(task.signal.mask, vcpu.kick());
+    signal.altstack = task.signal.altstack;
+    let process = task.process.sharing_memory();
+    let child = Task {
+        process,
+        vcpu,
+        tid: 0,
+        signal,
+        clear_child_tid: 0,
+        exit: None,
+    };
+    let mut child = Box::new(Child {
+        task: child,
+        args: *args,
+    });
+    let stack = Stack::new()?;
+    block_signals(task)?;
+    let shares = libc::CLONE_VM | libc::CLONE_VFORK;
+    let flags = (args.flags & !OURS) as i32 | shares | args.exit_signal as i32;
+    // SAFETY: the child runs `vfork_child` on the fresh stack while this thread is stopped; the
+    // box outlives it, and the pidfd's address was checked.
+    let pid = unsafe {
+        libc::clone(
+            vfork_child,
+            stack.top(),
+            flags,
+            (&raw mut *child).cast(),
+            args.pidfd,
+        )
+    };
+    let errno = Errno::last();
+    // Whatever the child did with the thread-local storage is undone.
+    signal::set_current(task.signal.inbox());
+    drop(child);
+    unblock_signals(task);
+    if pid < 0 {
+        return Err(errno);
+    }
+    if args.has(libc::CLONE_PARENT_SETTID) {
+        let _ = uaccess::write(task, args.parent_tid, &pid);
+    }
+    Ok(pid as u64)
+}
+
+/// Where the child of a vfork starts; never returns.
+extern "C" fn vfork_child(child: *mut libc::c_void) -> i32 {
+    // SAFETY: the parent's box, which lives and is not touched until this process is gone.
+    let Child { task, args } = unsafe { &mut *child.cast::<Child>() };
+    // SAFETY: no memory is touched.
+    task.tid = unsafe { libc::gettid() };
+    signal::set_current(task.signal.inbox());
+    args.settle_child(task);
+    unblock_signals(task);
+    let status = task.run();
+    exit_group(status)
+}
+
+/// A mapped host stack.
+struct Stack(*mut libc::c_void);
+
+impl Stack {
+    fn new() -> Result<Self, Errno> {
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+        let prot = libc::PROT_READ | libc::PROT_WRITE;
+        // SAFETY: a fresh mapping anywhere.
+        let base = unsafe { libc::mmap(std::ptr::null_mut(), VFORK_STACK, prot, flags, -1, 0) };
+        if base == libc::MAP_FAILED {
+            Err(Errno::last())
+        } else {
+            Ok(Self(base))
+        }
+    }
+
+    fn top(&self) -> *mut libc::c_void {
+        self.0.wrapping_byte_add(VFORK_STACK)
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        // SAFETY: the child that used it is gone.
+        unsafe { libc::munmap(self.0, VFORK_STACK) };
+    }
+}
+
+fn exit_group(status: i32) -> ! {
+    // SAFETY: ends the process.
+    unsafe { libc::_exit(status) }
+}
+
+/// `exit_group(status)`.
 pub fn sys_exit_group(task: &mut Task, args: [u64; 6]) -> SysResult {
-    let _ = (task, args);
-    Err(Errno::ENOSYS)
+    task.process.end(args[0] as i32)
+}
+
+impl Process {
+    /// A process that shares this one's memory and nothing else that changes.
+    fn sharing_memory(&self) -> Arc<Self> {
+        Arc::new(Self {
+            config: self.config.clone(),
+            mm: self.mm.clone(),
+            engine: self.engine.clone(),
+            actions: self.actions.duplicate(),
+            image: self.image.clone(),
+            log: self.log.clone(),
+            threads: AtomicUsize::new(1),
+            unknown_syscalls: Default::default(),
+        })
+    }
+
+    /// Ends the process.
+    pub fn end(&self, status: i32) -> ! {
+        self.about_to_end();
+        exit_group(status)
+    }
 }

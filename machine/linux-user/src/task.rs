@@ -1,12 +1,15 @@
 //! The guest's threads and processes as isomorph sees them.
 
-use crate::config::RunConfig;
+use crate::config::{DebugItems, RunConfig};
 use crate::cpu::{Engine, Vcpu};
+use crate::exec;
+use crate::log::Log;
 use crate::mm::AddressSpace;
-use crate::signal::{Actions, SignalState};
+use crate::signal::{Action, Actions, Info, SignalState};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
 
 /// What all threads of a guest process share.
@@ -23,6 +26,10 @@ pub struct Process {
     pub actions: Actions,
     /// The program that runs.
     pub image: Arc<Image>,
+    /// Where traces go.
+    pub log: Arc<Log>,
+    /// Guest threads that live.
+    pub threads: AtomicUsize,
     /// How often each system call that is not implemented was tried.
     pub unknown_syscalls: Mutex<BTreeMap<u64, u64>>,
 }
@@ -38,6 +45,8 @@ pub struct Image {
     pub auxv: Vec<u8>,
     /// Guest addresses of the program's parts.
     pub layout: Layout,
+    /// Address that signal handlers return to.
+    pub sigreturn: u64,
 }
 
 /// Guest addresses of the program's parts, as `/proc/self/stat` tells them.
@@ -90,14 +99,34 @@ impl Process {
     /// See [`Task::sysroot_path`].
     #[must_use]
     pub fn host_path<'a>(&self, path: &'a Path) -> std::borrow::Cow<'a, Path> {
-        if let Some(root) = &self.config.sysroot
-            && let Ok(inner) = path.strip_prefix("/")
-        {
-            let there = root.join(inner);
-            if there.symlink_metadata().is_ok() {
-                return there.into();
-            }
+        exec::under_sysroot(path, self.config.sysroot.as_deref())
+    }
+
+    /// Whether `-d` asks for any of `items`.
+    #[must_use]
+    pub fn debug(&self, items: DebugItems) -> bool {
+        self.config.debug_items.contains(items)
+    }
+
+    /// Says what is to be said when the process ends.
+    pub fn about_to_end(&self) {
+        if self.config.stats {
+            self.log.write(&crate::dump::statistics(self));
         }
-        path.into()
+    }
+}
+
+impl Task {
+    /// Notes a signal in the log if `-d int` asks for it.
+    pub fn log_signal(&self, info: &Info, action: &Action) {
+        if self.process.debug(DebugItems::INT) {
+            let (signo, code, address) = (info[0] as i32, info[1] as i32, info[2]);
+            let pc = self.vcpu.state().pc;
+            let (tid, handler) = (self.tid, action.handler);
+            self.process.log.line(format_args!(
+                "{tid}: signal {signo} code {code} address {address:#x} at pc {pc:#x}, \
+                 handler {handler:#x}"
+            ));
+        }
     }
 }

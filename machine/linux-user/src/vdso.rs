@@ -85,7 +85,10 @@ pub fn build() -> Image {
     strings.add("");
     let soname = strings.add("linux-vdso.so.1");
     let version = strings.add(arch::VDSO_VERSION);
-    let names: Vec<u32> = functions.iter().map(|(name, _)| strings.add(name)).collect();
+    let names: Vec<u32> = functions
+        .iter()
+        .map(|(name, _)| strings.add(name))
+        .collect();
 
     let mut body = Bytes(vec![0; EHDR + 3 * PHDR]);
     let symtab = body.align(8);
@@ -103,15 +106,15 @@ pub fn build() -> Image {
     body.0.extend_from_slice(&strings.0);
     let dynamic = body.align(8);
     let tags = [
-        (5, strtab), // DT_STRTAB
-        (6, symtab), // DT_SYMTAB
+        (5, strtab),           // DT_STRTAB
+        (6, symtab),           // DT_SYMTAB
         (10, strings.0.len()), // DT_STRSZ
-        (11, SYM), // DT_SYMENT
-        (4, hash), // DT_HASH
+        (11, SYM),             // DT_SYMENT
+        (4, hash),             // DT_HASH
         (14, soname as usize), // DT_SONAME
         (0x6fff_fff0, versym), // DT_VERSYM
         (0x6fff_fffc, verdef), // DT_VERDEF
-        (0x6fff_fffd, 2), // DT_VERDEFNUM
+        (0x6fff_fffd, 2),      // DT_VERDEFNUM
         (0, 0),
     ];
     for (tag, value) in tags {
@@ -120,7 +123,11 @@ pub fn build() -> Image {
     let dynamic_end = body.0.len();
     let note = body.align(4);
     // The note that the kernel's vDSO has: name "Linux", type 0, the kernel's version.
-    body.u32(6).u32(4).u32(0).u64(u64::from_le_bytes(*b"Linux\0\0\0")).u32(0x0006_0c00);
+    body.u32(6)
+        .u32(4)
+        .u32(0)
+        .u64(u64::from_le_bytes(*b"Linux\0\0\0"))
+        .u32(0x0006_0c00);
     let note_end = body.0.len();
     debug_assert!(note_end <= TEXT);
     body.0.resize(TEXT, 0);
@@ -128,19 +135,43 @@ pub fn build() -> Image {
     let total = body.0.len();
     let head = headers(total, (dynamic, dynamic_end), (note, note_end));
     body.0[..head.len()].copy_from_slice(&head);
-    let sigreturn = functions.iter().position(|(name, _)| *name == arch::VDSO_SIGRETURN);
+    let sigreturn = functions
+        .iter()
+        .position(|(name, _)| *name == arch::VDSO_SIGRETURN);
     let sigreturn = sigreturn.map_or(0, |index| TEXT as u64 + places[index].0);
-    Image { bytes: body.0, sigreturn }
+    Image {
+        bytes: body.0,
+        sigreturn,
+    }
 }
 
 fn headers(total: usize, dynamic: (usize, usize), note: (usize, usize)) -> Vec<u8> {
     let mut head = Bytes::default();
-    head.0.extend_from_slice(b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0");
-    head.u16(3).u16(arch::ELF_MACHINE).u32(1).u64(TEXT as u64).u64(EHDR as u64).u64(0);
-    head.u32(arch::ELF_FLAGS).u16(EHDR as u16).u16(PHDR as u16).u16(3).u16(64).u16(0).u16(0);
+    head.0
+        .extend_from_slice(b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0");
+    head.u16(3)
+        .u16(arch::ELF_MACHINE)
+        .u32(1)
+        .u64(TEXT as u64)
+        .u64(EHDR as u64)
+        .u64(0);
+    head.u32(arch::ELF_FLAGS)
+        .u16(EHDR as u16)
+        .u16(PHDR as u16)
+        .u16(3)
+        .u16(64)
+        .u16(0)
+        .u16(0);
     let mut phdr = |kind: u32, flags: u32, range: (usize, usize), align: u64| {
         let (start, len) = (range.0 as u64, (range.1 - range.0) as u64);
-        head.u32(kind).u32(flags).u64(start).u64(start).u64(start).u64(len).u64(len).u64(align);
+        head.u32(kind)
+            .u32(flags)
+            .u64(start)
+            .u64(start)
+            .u64(start)
+            .u64(len)
+            .u64(len)
+            .u64(align);
     };
     phdr(PT_LOAD, 5, (0, total), 4096);
     phdr(PT_DYNAMIC, 4, dynamic, 8);
@@ -168,9 +199,25 @@ fn hash_table(body: &mut Bytes) {
 
 fn version_definitions(body: &mut Bytes, soname: u32, version: u32) {
     let base = sysv_hash("linux-vdso.so.1");
-    body.u16(1).u16(1).u16(1).u16(1).u32(base).u32(20).u32(28).u32(soname).u32(0);
+    body.u16(1)
+        .u16(1)
+        .u16(1)
+        .u16(1)
+        .u32(base)
+        .u32(20)
+        .u32(28)
+        .u32(soname)
+        .u32(0);
     let hash = sysv_hash(arch::VDSO_VERSION);
-    body.u16(1).u16(0).u16(2).u16(1).u32(hash).u32(20).u32(0).u32(version).u32(0);
+    body.u16(1)
+        .u16(0)
+        .u16(2)
+        .u16(1)
+        .u32(hash)
+        .u32(20)
+        .u32(0)
+        .u32(version)
+        .u32(0);
 }
 
 #[cfg(test)]

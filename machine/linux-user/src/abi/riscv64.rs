@@ -29,7 +29,10 @@ const A7: usize = 17;
 #[must_use]
 pub fn syscall_args(state: &State) -> (u64, [u64; 6]) {
     let x = &state.x;
-    (x[A7], [x[A0], x[A0 + 1], x[A0 + 2], x[A0 + 3], x[A0 + 4], x[A0 + 5]])
+    (
+        x[A7],
+        [x[A0], x[A0 + 1], x[A0 + 2], x[A0 + 3], x[A0 + 4], x[A0 + 5]],
+    )
 }
 
 /// Stores what a system call answers.

@@ -1,6 +1,6 @@
 //! System calls that change the guest's memory map.
 
-use super::{Kind, PAGE, Request, Stale, Vma, host_prot, page_up};
+use super::{Kind, PAGE, Request, Stale, Vma, page_up};
 use crate::errno::{Errno, SysResult};
 use crate::task::Task;
 
@@ -68,15 +68,7 @@ pub fn sys_mprotect(task: &mut Task, args: [u64; 6]) -> SysResult {
     if !locked.inner.vmas.covers(start, end) {
         return Err(Errno::ENOMEM);
     }
-    // SAFETY: the whole range is guest memory.
-    let done = unsafe { libc::mprotect(start as *mut _, (end - start) as usize, host_prot(prot)) };
-    if done != 0 {
-        return Err(Errno::last());
-    }
-    let exec = prot & libc::PROT_EXEC as u32 != 0;
-    let changed = exec || locked.inner.vmas.executable(start, end);
-    locked.inner.vmas.protect(start, end, prot);
-    let stale = locked.code_changed(changed, start, end);
+    let stale = locked.protect(start, end, prot)?;
     drop(locked);
     stale.settle(&process.engine);
     Ok(0)

@@ -174,6 +174,11 @@ impl AddressSpace {
         self.lock().map(request).map(|(addr, _)| addr)
     }
 
+    /// Changes the protection of guest memory at startup, when no translation can be stale yet.
+    pub fn protect(&self, start: u64, end: u64, prot: u32) -> Result<(), Errno> {
+        self.lock().protect(start, end, prot).map(|_| ())
+    }
+
     /// A free range of `len` bytes, for something that is mapped in parts.
     pub fn find_free(&self, len: u64, align: u64) -> Result<u64, Errno> {
         self.lock().find_free(len, align)
@@ -391,6 +396,19 @@ impl Locked<'_> {
             self.space.code.set(self.inner.vmas.executable_ranges());
         }
         Stale::range(changed, start, end)
+    }
+
+    /// Changes the protection of a range, all of which the guest has mapped.
+    pub(crate) fn protect(&mut self, start: u64, end: u64, prot: u32) -> Result<Stale, Errno> {
+        let (at, len) = (start as *mut libc::c_void, (end - start) as usize);
+        // SAFETY: the whole range is guest memory.
+        if unsafe { libc::mprotect(at, len, host_prot(prot)) } != 0 {
+            return Err(Errno::last());
+        }
+        let exec = prot & libc::PROT_EXEC as u32 != 0;
+        let changed = exec || self.inner.vmas.executable(start, end);
+        self.inner.vmas.protect(start, end, prot);
+        Ok(self.code_changed(changed, start, end))
     }
 
     /// Unmaps the guest's part of a range.
