@@ -69,9 +69,9 @@ pub enum Restart {
 
 /// Runs system call `nr` of the guest for `task`.
 pub fn dispatch(task: &mut Task, nr: u64, args: [u64; 6]) -> Outcome {
-    outcome(match strace::log(task) {
+    outcome(match strace::trace(task) {
         None => serve(task, nr, &args),
-        Some(log) => log.traced(task, nr, &args),
+        Some(trace) => trace.traced(task, nr, &args),
     })
 }
 

@@ -6,64 +6,51 @@
 use super::flags;
 use super::kind::{FlagSet, Kind};
 use super::table::{self, Entry};
-use super::{ALREADY_SET, fd, serve, uaccess};
-use crate::config::DebugItems;
+use super::{ALREADY_SET, serve, uaccess};
+use crate::config::{DebugItems, RunConfig};
 use crate::errno::{Errno, SysResult};
 use crate::task::Task;
 use core::fmt::{self, Display, Formatter, Write};
-use std::os::fd::IntoRawFd;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI32, Ordering};
 
-/// Where logged lines go.
-pub struct Log {
-    fd: i32,
+/// What is logged, and how far.
+pub struct Trace {
     calls: bool,
     /// Thread whose line has no end yet; 0 for none. An atomic rather than a lock: a child of
     /// `fork` inherits it in any state.
     open: AtomicI32,
 }
 
-static LOG: OnceLock<Option<Log>> = OnceLock::new();
+static TRACE: OnceLock<Option<Trace>> = OnceLock::new();
 
-/// The log, if system calls are to be traced.
+/// The trace, if system calls are to be logged.
 #[inline]
-pub fn log(task: &Task) -> Option<&'static Log> {
-    any(task).filter(|log| log.calls)
+pub fn trace(task: &Task) -> Option<&'static Trace> {
+    any(task).filter(|trace| trace.calls)
 }
 
-/// The log, if system calls or unimplemented ones are to be told of.
+/// The trace, if system calls or unimplemented ones are to be told of.
 #[inline]
-fn any(task: &Task) -> Option<&'static Log> {
-    LOG.get_or_init(|| Log::open(task)).as_ref()
+fn any(task: &Task) -> Option<&'static Trace> {
+    TRACE
+        .get_or_init(|| Trace::new(&task.process.config))
+        .as_ref()
 }
 
 /// Writes a line about a system call that is not served, if the user asked for such.
 pub fn warn(task: &Task, message: fmt::Arguments<'_>) {
-    if let Some(log) = any(task) {
-        log.interrupt(0);
-        log.write(&format!("isomorph: {message}\n"));
+    if let Some(trace) = any(task) {
+        trace.interrupt(task, 0);
+        task.process.log.line(format_args!("isomorph: {message}"));
     }
 }
 
-impl Log {
-    fn open(task: &Task) -> Option<Self> {
-        let config = &task.process.config;
+impl Trace {
+    fn new(config: &RunConfig) -> Option<Self> {
         let calls = config.strace || config.debug_items.contains(DebugItems::STRACE);
-        if !calls && !config.debug_items.contains(DebugItems::UNIMP) {
-            return None;
-        }
-        let file = config.log_file.as_ref().and_then(|path| {
-            // Appended to: programs that the guest executes log to the same file.
-            std::fs::OpenOptions::new()
-                .append(true)
-                .create(true)
-                .open(path)
-                .ok()
-        });
-        let fd = file.map_or(libc::STDERR_FILENO, |file| fd::reserve(file.into_raw_fd()));
-        Some(Self {
-            fd,
+        let any = calls || config.debug_items.contains(DebugItems::UNIMP);
+        any.then(|| Self {
             calls,
             open: AtomicI32::new(0),
         })
@@ -75,12 +62,12 @@ impl Log {
         let call = match table::lookup(nr) {
             Some(entry) => format!("{tid} {}", Call { task, entry, args }),
             None => format!(
-                "{tid} syscall_{nr}({:#x},{:#x},{:#x})",
+                "{tid} syscall_{nr}({:#x},{:#x},{:#x}) ",
                 args[0], args[1], args[2]
             ),
         };
-        self.interrupt(tid);
-        self.write(&call);
+        self.interrupt(task, tid);
+        task.process.log.write(&call);
         let result = serve(task, nr, args);
         if task.tid != tid {
             // The child of a fork: the line is the parent's.
@@ -94,20 +81,16 @@ impl Log {
         } else {
             String::new()
         };
-        self.write(&format!("{again}= {}\n", Answer { name, result }));
+        let answer = Answer { name, result };
+        task.process.log.line(format_args!("{again}= {answer}"));
         result
     }
 
     /// Ends another thread's open line and begins one of `tid`.
-    fn interrupt(&self, tid: i32) {
+    fn interrupt(&self, task: &Task, tid: i32) {
         if self.open.swap(tid, Ordering::Relaxed) != 0 {
-            self.write("<unfinished ...>\n");
+            task.process.log.write("<unfinished ...>\n");
         }
-    }
-
-    fn write(&self, text: &str) {
-        // SAFETY: `text` is live. A log that cannot be written is not the guest's trouble.
-        unsafe { libc::write(self.fd, text.as_ptr().cast(), text.len()) };
     }
 }
 
@@ -138,7 +121,7 @@ impl Call<'_> {
             Kind::Uint => write!(f, "{}", arg as u32),
             Kind::Long => write!(f, "{}", arg as i64),
             Kind::Size => write!(f, "{arg}"),
-            Kind::Mode => write!(f, "{:#o}", arg as u32),
+            Kind::Mode => write!(f, "0{:o}", arg as u32),
             Kind::DirFd if arg as i32 == libc::AT_FDCWD => f.write_str("AT_FDCWD"),
             Kind::DirFd => write!(f, "{}", arg as i32),
             Kind::Signal => symbolic(f, &flags::SIGNALS, arg),

@@ -197,7 +197,7 @@ syscalls! {
         = Block(nr::SYS_fallocate);
     48 faccessat(dirfd: DirFd, pathname: Path, mode: Flags(&f::ACCESS))
         = Lookup(nr::SYS_faccessat);
-    49 chdir(path: Path) = Lookup(nr::SYS_chdir);
+    49 chdir(path: Path) = Block(nr::SYS_chdir);
     50 fchdir(fd: Fd) = Pass(nr::SYS_fchdir);
     51 chroot(path: Path) = Block(nr::SYS_chroot);
     52 fchmod(fd: Fd, mode: Mode) = Block(nr::SYS_fchmod);
