@@ -13,7 +13,8 @@ int main(int argc, char **argv) {
         hash = mix(hash, (uint64_t)(int64_t)(d / 3));
         hash = mix(hash, (uint64_t)(int32_t)(f / 8589934592.0f / 1048576.0f));
         hash = mix(hash, (uint64_t)llrint(d / 7) + (uint64_t)(d > last) + 2 * (uint64_t)(d != d));
-        hash = mix(hash, (uint64_t)(int64_t)fmin(d, last) ^ (uint64_t)(int64_t)fmax(f, (float)last));
+        int64_t least = (int64_t)fmin(d, last), most = (int64_t)fmax(f, (float)last);
+        hash = mix(hash, (uint64_t)(least ^ most));
         hash += (uint64_t)(isfinite(d) && !signbit(d)) + (uint64_t)(int64_t)copysign(3.0, d);
         last = d;
     }

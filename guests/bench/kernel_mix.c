@@ -109,7 +109,9 @@ static NOINLINE enum state step(enum state s, char c) {
 }
 
 static NOINLINE uint32_t machine(uint32_t seed) {
-    static const char *const words[] = {"12.5e+3", "-874", "+0.25", "99e9", "T0.3e-1F", "3.e", "..1"};
+    static const char *const words[] = {
+        "12.5e+3", "-874", "+0.25", "99e9", "T0.3e-1F", "3.e", "..1",
+    };
     uint32_t counts[STATES] = {0};
     for (int w = 0; w < 40; w++) {
         enum state s = START;
