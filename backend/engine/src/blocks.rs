@@ -308,11 +308,14 @@ impl Blocks {
             block.flags,
             cx.config.limits,
         );
-        let code = &self.compiled.code;
+        self.bytes
+            .resize(block.end.wrapping_sub(block.pc) as usize, 0);
+        let have = cx.source.read(block.pc, &mut self.bytes);
         observer.translated(&Translation {
+            guest: &self.bytes[..have],
             plain: plain.block(),
             block,
-            code,
+            code: &self.compiled.code,
             host,
         });
     }

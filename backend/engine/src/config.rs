@@ -32,6 +32,8 @@ impl Default for Config {
 /// One translation, as an [`Observer`] sees it.
 #[derive(Debug)]
 pub struct Translation<'a> {
+    /// The guest's bytes from the block's first instruction to its last.
+    pub guest: &'a [u8],
     /// The block as the front end emitted it, nothing folded.
     pub plain: &'a Block,
     /// The block that was compiled.

@@ -12,6 +12,7 @@
 mod address;
 mod blocks;
 mod config;
+mod dump;
 mod engine;
 mod error;
 mod fault;
@@ -21,6 +22,7 @@ mod table;
 mod vcpu;
 
 pub use config::{Config, Observer, Translation};
+pub use dump::{Dump, Stages};
 pub use engine::{Engine, ForkGuard};
 pub use error::EngineError;
 pub use fault::handle_host_signal;
