@@ -130,8 +130,8 @@ pub struct Runtime {
     /// Calls helper `ecx` of [`crate::Header::helpers`] with [`crate::Header::args`]; result in
     /// `rax`.
     pub helper: u32,
-    /// Calls function `ecx` of [`crate::Header::fp_runtime`] with [`crate::Header::args`]; result
-    /// in `rax`; raises its flags.
+    /// Calls the function of [`crate::Header::fp_runtime`] with [`crate::Header::args`]; the
+    /// result replaces the first, its flags are raised; no register changes.
     pub soft_fp: u32,
     /// Four stubs that switch to static rounding mode 0–3 until `round_pop`.
     pub round_push: [u32; 4],

@@ -65,8 +65,10 @@ pub struct Header {
     pub fault_addr: u64,
     /// For the engine's signal handler: signal number and code.
     pub fault_code: u64,
+    /// Scratch registers during an out-of-line floating-point operation.
+    pub saved: [u64; 6],
     /// Free for the engine.
-    pub engine: [u64; 16],
+    pub engine: [u64; 10],
     /// MXCSR of the host while generated code runs.
     pub host_mxcsr: u32,
     /// MXCSR scratch of runtime stubs.
@@ -109,7 +111,8 @@ impl Header {
             fault_pc: 0,
             fault_addr: 0,
             fault_code: 0,
-            engine: [0; 16],
+            saved: [0; 6],
+            engine: [0; 10],
             host_mxcsr: MXCSR_DEFAULT,
             mxcsr_scratch: 0,
             irq: AtomicU32::new(0),

@@ -25,6 +25,7 @@ mod int;
 mod mem;
 mod regs;
 mod runtime;
+mod soft;
 
 pub use compiled::{Compiled, EdgeSite, EmitError, ExitReason, Landing, MapEntry, Runtime};
 pub use header::{
@@ -114,7 +115,7 @@ impl Emitter {
 
 /// Addresses of the functions behind [`Header::fp_runtime`].
 pub fn fp_runtime_table() -> &'static [usize] {
-    &[]
+    soft::table()
 }
 
 /// Checks that the host has what generated code uses.

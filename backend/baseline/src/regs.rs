@@ -307,6 +307,18 @@ impl Regs {
         }
     }
 
+    /// A vector scratch register that is neither `d` nor one of the operands, if there is one.
+    pub(crate) fn try_scratch_x(&mut self, asm: &mut Asm, args: &[Opnd], d: u8) -> Option<u8> {
+        self.busy.1 |= 1 << d;
+        for o in args {
+            if let Opnd::X(x) = o {
+                self.locked.1 |= 1 << x;
+            }
+        }
+        let free = (self.busy.1 | self.locked.1) & 7 != 7;
+        free.then(|| self.scratch_x(asm))
+    }
+
     /// Takes scratch register `r`, whatever is in it.
     pub(crate) fn reserve_scratch(&mut self, r: u8) {
         self.busy.0 |= 1 << r;

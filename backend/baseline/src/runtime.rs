@@ -84,6 +84,15 @@ fn store_globals(asm: &mut Asm, places: &[Place]) {
     }
 }
 
+/// Saves what a helper function may change, and goes to the host's stack and MXCSR.
+fn store_state(asm: &mut Asm, places: &[Place]) {
+    store_globals(asm, places);
+    asm.store(true, field!(shadow_rsp), RSP);
+    asm.stmxcsr(field!(mxcsr));
+    asm.ldmxcsr(field!(host_mxcsr));
+    asm.load(true, RSP, field!(host_rsp));
+}
+
 /// From the host to generated code.
 fn enter(asm: &mut Asm, places: &[Place], rt: &mut Runtime) {
     rt.enter = asm.pos();
@@ -106,11 +115,7 @@ fn enter(asm: &mut Asm, places: &[Place], rt: &mut Runtime) {
 fn leave(asm: &mut Asm, places: &[Place]) -> u32 {
     align(asm);
     let at = asm.pos();
-    store_globals(asm, places);
-    asm.store(true, field!(shadow_rsp), RSP);
-    asm.stmxcsr(field!(mxcsr));
-    asm.ldmxcsr(field!(host_mxcsr));
-    asm.load(true, RSP, field!(host_rsp));
+    store_state(asm, places);
     asm.pop(RCX);
     for &r in SAVED.iter().rev() {
         asm.pop(r);
@@ -163,50 +168,48 @@ fn sentinel(asm: &mut Asm, rt: &mut Runtime) {
 /// The ways to Rust functions: on the host's stack, with the guest's registers in its state.
 fn calls(asm: &mut Asm, places: &[Place], rt: &mut Runtime) {
     let arg = |n: i32| field!(args).offset(n * 8);
-    let begin = |asm: &mut Asm| {
-        align(asm);
-        let at = asm.pos();
-        store_globals(asm, places);
-        asm.store(true, field!(shadow_rsp), RSP);
-        asm.stmxcsr(field!(mxcsr));
-        asm.ldmxcsr(field!(host_mxcsr));
-        asm.load(true, RSP, field!(host_rsp));
-        at
-    };
     let end = |asm: &mut Asm| {
         asm.ldmxcsr(field!(mxcsr));
         asm.load(true, RSP, field!(shadow_rsp));
         load_globals(asm, places);
         asm.ret();
     };
-    let table = |asm: &mut Asm, at: Mem| {
-        asm.load(true, RAX, at);
-        asm.call_mem(Mem::index(RAX, 10, 3, 0));
-    };
-
-    rt.helper = begin(asm);
+    align(asm);
+    rt.helper = asm.pos();
+    store_state(asm, places);
     asm.mov(true, 10, RCX);
-    asm.lea(
-        true,
-        RDI,
-        Mem::base(RBP, GUEST_OFFSET as i32 - RBP_BIAS as i32),
-    );
+    asm.lea(true, RDI, Mem::base(RBP, GUEST_OFFSET as i32 - RBP_BIAS as i32));
     asm.load(true, RSI, arg(0));
     asm.load(true, RDX, arg(1));
     asm.load(true, RCX, arg(2));
-    table(asm, field!(helpers));
+    asm.load(true, RAX, field!(helpers));
+    asm.call_mem(Mem::index(RAX, 10, 3, 0));
     end(asm);
 
-    // The flags come back in rdx, as MXCSR bits.
-    rt.soft_fp = begin(asm);
-    asm.mov(true, 10, RCX);
+    // No register changes; the flags come back in rdx, as MXCSR bits.
+    align(asm);
+    let saved = |n: u8| field!(saved).offset(i32::from(n) * 8);
+    let at = asm.pos();
+    for r in 0..3 {
+        asm.store(true, saved(r), r);
+        asm.vex(v::MOVSD_STORE, false, r, 0, Rm::M(saved(r + 3)));
+    }
+    rt.soft_fp = at;
+    store_state(asm, places);
     asm.load(true, RDI, arg(0));
     asm.load(true, RSI, arg(1));
     asm.load(true, RDX, arg(2));
     asm.load(true, RCX, arg(3));
+    asm.load(false, 8, field!(mxcsr));
     asm.reserve();
-    table(asm, field!(fp_runtime));
+    asm.load(true, RAX, field!(fp_runtime));
+    asm.call_mem(Mem::base(RAX, 0));
     asm.alu_mem(Alu::Or, false, field!(mxcsr), RDX);
+    asm.store(true, arg(0), RAX);
+    for r in 0..3 {
+        asm.load(true, r, saved(r));
+        asm.vex(v::MOVSD_LOAD, false, r, 0, Rm::M(saved(r + 3)));
+    }
     end(asm);
 }
 

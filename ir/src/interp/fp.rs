@@ -14,6 +14,12 @@ pub struct FpEnv {
 }
 
 impl FpEnv {
+    /// The value of floating-point operation `op` with attribute `aux` on these operands
+    /// (zero-extended), its flags raised; `None` if it is no such operation.
+    pub fn eval(&mut self, op: Op, ty: Type, aux: u8, operands: [u64; 3]) -> Option<u64> {
+        eval(op, ty, aux, operands, self)
+    }
+
     /// The mode that attribute byte `aux` selects.
     fn mode(&self, aux: u8) -> sf::Rm {
         match Rm::from_u8(aux) {
