@@ -44,8 +44,10 @@ pub enum Kind {
     Size,
     /// An unsigned 32-bit number, in decimal.
     Uint,
-    /// A number best read in hexadecimal, or an address the kernel does not follow.
+    /// A number best read in hexadecimal.
     Hex,
+    /// An address that the kernel does not follow, or that the handler checks.
+    Addr,
     /// A file mode, in octal.
     Mode,
     /// A file descriptor.

@@ -1,41 +1,41 @@
 //! System calls that are answered with `ENOSYS`: named, and counted for `--stats`.
 
 use super::strace;
-use super::table::{self, Entry};
+use super::table::{self, How};
 use crate::errno::Errno;
 use crate::task::{Process, Task};
 
-/// A number that no table of riscv64 Linux has.
-pub fn unknown(task: &Task, nr: u64) -> Errno {
-    count(task, nr, "no such system call");
-    Errno::ENOSYS
-}
-
-/// A system call that is not written.
-pub fn unwritten(task: &Task, entry: &Entry) -> Errno {
-    count(task, u64::from(entry.number), "not implemented");
-    Errno::ENOSYS
-}
-
-/// A system call that is left out by decision; programs have an answer to that, so it is told
-/// only to who asks.
-pub fn absent(task: &Task, entry: &Entry) -> Errno {
-    if let table::How::Absent(why) = entry.how {
-        strace::warn(task, format_args!("{} is not offered: {why}", entry.name));
+/// Why system call `nr` is not served; `None` if it is.
+pub fn reason(nr: u64) -> Option<&'static str> {
+    match table::lookup(nr).map(|entry| entry.how) {
+        None => Some("no such system call"),
+        Some(How::Missing) => Some("not implemented"),
+        Some(How::Absent(why)) => Some(why),
+        Some(_) => None,
     }
-    Errno::ENOSYS
 }
 
-/// Counts and warns once for each number.
-fn count(task: &Task, nr: u64, why: &str) {
-    let Ok(mut counts) = task.process.unknown_syscalls.lock() else {
-        return;
-    };
-    let tries = counts.entry(nr).or_insert(0);
-    *tries += 1;
-    if *tries == 1 {
+/// Answers a system call that is not served. Those that are left out by decision are not
+/// counted: programs have an answer to that.
+pub fn answer(task: &Task, nr: u64) -> Errno {
+    let by_decision = table::lookup(nr).is_some_and(|entry| matches!(entry.how, How::Absent(_)));
+    if by_decision || count(task, nr) == 1 {
+        let why = reason(nr).unwrap_or_default();
         strace::warn(task, format_args!("system call {nr} ({}): {why}", name(nr)));
     }
+    Errno::ENOSYS
+}
+
+/// Counts a try and says how many there were.
+fn count(task: &Task, nr: u64) -> u64 {
+    task.process
+        .unknown_syscalls
+        .lock()
+        .map_or(0, |mut counts| {
+            let tries = counts.entry(nr).or_insert(0);
+            *tries += 1;
+            *tries
+        })
 }
 
 fn name(nr: u64) -> &'static str {

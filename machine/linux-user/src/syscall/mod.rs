@@ -89,7 +89,7 @@ pub fn outcome(result: SysResult) -> Outcome {
 
 fn serve(task: &mut Task, nr: u64, args: &[u64; 6]) -> SysResult {
     let Some(entry) = table::lookup(nr) else {
-        return Err(missing::unknown(task, nr));
+        return Err(missing::answer(task, nr));
     };
     if entry.checks {
         check_pointers(task, entry, args)?;
@@ -101,8 +101,7 @@ fn serve(task: &mut Task, nr: u64, args: &[u64; 6]) -> SysResult {
         How::Block(host) => unsafe { host::blocking(task, host, *args) },
         How::Lookup(host) => path::with_lookup(task, entry, host, args),
         How::Call(handler) => handler(task, *args),
-        How::Absent(_) => Err(missing::absent(task, entry)),
-        How::Missing => Err(missing::unwritten(task, entry)),
+        How::Absent(_) | How::Missing => Err(missing::answer(task, nr)),
     }
 }
 

@@ -6,7 +6,7 @@
 use super::flags;
 use super::kind::{FlagSet, Kind};
 use super::table::{self, Entry};
-use super::{ALREADY_SET, serve, uaccess};
+use super::{ALREADY_SET, missing, serve, uaccess};
 use crate::config::{DebugItems, RunConfig};
 use crate::errno::{Errno, SysResult};
 use crate::task::Task;
@@ -40,8 +40,8 @@ fn any(task: &Task) -> Option<&'static Trace> {
 
 /// Writes a line about a system call that is not served, if the user asked for such.
 pub fn warn(task: &Task, message: fmt::Arguments<'_>) {
-    if let Some(trace) = any(task) {
-        trace.interrupt(task, 0);
+    // A traced call says so at the end of its own line.
+    if any(task).is_some_and(|trace| !trace.calls) {
         task.process.log.line(format_args!("isomorph: {message}"));
     }
 }
@@ -82,7 +82,10 @@ impl Trace {
             String::new()
         };
         let answer = Answer { name, result };
-        task.process.log.line(format_args!("{again}= {answer}"));
+        let why = missing::reason(nr).map_or(String::new(), |why| format!(" [{why}]"));
+        task.process
+            .log
+            .line(format_args!("{again}= {answer}{why}"));
         result
     }
 
@@ -126,13 +129,14 @@ impl Call<'_> {
             Kind::DirFd => write!(f, "{}", arg as i32),
             Kind::Signal => symbolic(f, &flags::SIGNALS, arg),
             Kind::Flags(set) => symbolic(f, set, arg),
+            Kind::Hex if arg < 10 => write!(f, "{arg}"),
+            Kind::Hex => write!(f, "{arg:#x}"),
             _ if arg == 0 => f.write_str("NULL"),
             Kind::Path | Kind::Str => self.string(f, arg),
             Kind::In(len) => self.bytes(f, arg, self.args[usize::from(len)]),
             Kind::Timespec => self.timespec(f, arg),
             Kind::Sockaddr(len) => self.sockaddr(f, arg, self.args[usize::from(len)]),
-            Kind::Hex if arg < 10 => write!(f, "{arg}"),
-            Kind::Hex
+            Kind::Addr
             | Kind::Ptr
             | Kind::Struct(_)
             | Kind::Out(_)

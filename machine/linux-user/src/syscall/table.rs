@@ -257,11 +257,11 @@ syscalls! {
     94 exit_group(status: Int) = Call(process::sys_exit_group);
     95 waitid(idtype: Flags(&f::ID_TYPE), id: Int, infop: Struct(128), options: Flags(&f::WAIT),
               rusage: Struct(144)) = Block(nr::SYS_waitid);
-    96 set_tid_address(tidptr: Hex) = Call(thread::sys_set_tid_address);
+    96 set_tid_address(tidptr: Addr) = Call(thread::sys_set_tid_address);
     97 unshare(flags: Flags(&f::CLONE)) = Block(nr::SYS_unshare);
-    98 futex(uaddr: Struct(4), futex_op: Flags(&f::FUTEX), val: Uint, timeout: Hex, uaddr2: Hex,
+    98 futex(uaddr: Struct(4), futex_op: Flags(&f::FUTEX), val: Uint, timeout: Hex, uaddr2: Addr,
              val3: Hex) = Call(time::futex);
-    99 set_robust_list(head: Hex, len: Size) = Call(thread::sys_set_robust_list);
+    99 set_robust_list(head: Addr, len: Size) = Call(thread::sys_set_robust_list);
     100 get_robust_list(pid: PID, head_ptr: Struct(8), len_ptr: Struct(8))
         = Call(thread::sys_get_robust_list);
     101 nanosleep(duration: Timespec, rem: Struct(16)) = Block(nr::SYS_nanosleep);
@@ -285,7 +285,7 @@ syscalls! {
     115 clock_nanosleep(clockid: CLOCK, flags: Flags(&f::TIMER), t: Timespec, remain: Struct(16))
         = Block(nr::SYS_clock_nanosleep);
     116 syslog(type: Int, bufp: Out(2), len: Int) = Block(nr::SYS_syslog);
-    117 ptrace(op: Hex, pid: PID, addr: Hex, data: Hex) = Missing;
+    117 ptrace(op: Hex, pid: PID, addr: Addr, data: Hex) = Missing;
     118 sched_setparam(pid: PID, param: Struct(4)) = Pass(nr::SYS_sched_setparam);
     119 sched_setscheduler(pid: PID, policy: Flags(&f::SCHED), param: Struct(4))
         = Pass(nr::SYS_sched_setscheduler);
@@ -378,8 +378,8 @@ syscalls! {
     193 semop(semid: Int, sops: Array(2, 6), nsops: Size) = Block(nr::SYS_semop);
     194 shmget(key: Hex, size: Size, shmflg: Mode) = Pass(nr::SYS_shmget);
     195 shmctl(shmid: Int, op: Int, buf: Struct(112)) = Pass(nr::SYS_shmctl);
-    196 shmat(shmid: Int, shmaddr: Hex, shmflg: Hex) = Call(mm::sys_shmat);
-    197 shmdt(shmaddr: Hex) = Call(mm::sys_shmdt);
+    196 shmat(shmid: Int, shmaddr: Addr, shmflg: Hex) = Call(mm::sys_shmat);
+    197 shmdt(shmaddr: Addr) = Call(mm::sys_shmdt);
     198 socket(domain: Flags(&f::DOMAIN), type: Flags(&f::SOCK), protocol: Int)
         = Pass(nr::SYS_socket);
     199 socketpair(domain: Flags(&f::DOMAIN), type: Flags(&f::SOCK), protocol: Int,
@@ -402,36 +402,36 @@ syscalls! {
     211 sendmsg(sockfd: Fd, msg: Struct(56), flags: Flags(&f::MSG)) = Call(net::sendmsg);
     212 recvmsg(sockfd: Fd, msg: Struct(56), flags: Flags(&f::MSG)) = Call(net::recvmsg);
     213 readahead(fd: Fd, offset: Long, count: Size) = Block(nr::SYS_readahead);
-    214 brk(addr: Hex) = Call(mm::sys_brk);
-    215 munmap(addr: Hex, length: Size) = Call(mm::sys_munmap);
-    216 mremap(old_address: Hex, old_size: Size, new_size: Size, flags: Flags(&f::MREMAP),
-               new_address: Hex) = Call(mm::sys_mremap);
+    214 brk(addr: Addr) = Call(mm::sys_brk);
+    215 munmap(addr: Addr, length: Size) = Call(mm::sys_munmap);
+    216 mremap(old_address: Addr, old_size: Size, new_size: Size, flags: Flags(&f::MREMAP),
+               new_address: Addr) = Call(mm::sys_mremap);
     217 add_key(type: Str, description: Str, payload: In(3), plen: Size, keyring: Int)
         = Block(nr::SYS_add_key);
     218 request_key(type: Str, description: Str, callout_info: Str, dest_keyring: Int)
         = Block(nr::SYS_request_key);
     219 keyctl(op: Int, arg2: Hex, arg3: Hex, arg4: Hex, arg5: Hex) = Call(info::keyctl);
-    220 clone(flags: Flags(&f::CLONE), stack: Hex, parent_tid: Hex, tls: Hex, child_tid: Hex)
+    220 clone(flags: Flags(&f::CLONE), stack: Addr, parent_tid: Addr, tls: Addr, child_tid: Addr)
         = Call(thread::sys_clone);
-    221 execve(pathname: Path, argv: Hex, envp: Hex) = Call(exec::sys_execve);
-    222 mmap(addr: Hex, length: Size, prot: PROT, flags: Flags(&f::MAP), fd: Fd, offset: Hex)
+    221 execve(pathname: Path, argv: Addr, envp: Addr) = Call(exec::sys_execve);
+    222 mmap(addr: Addr, length: Size, prot: PROT, flags: Flags(&f::MAP), fd: Fd, offset: Hex)
         = Call(mm::sys_mmap);
     223 fadvise64(fd: Fd, offset: Long, len: Long, advice: Flags(&f::FADVISE))
         = Pass(nr::SYS_fadvise64);
     224 swapon(path: Path, swapflags: Hex) = Block(nr::SYS_swapon);
     225 swapoff(path: Path) = Block(nr::SYS_swapoff);
-    226 mprotect(addr: Hex, len: Size, prot: PROT) = Call(mm::sys_mprotect);
+    226 mprotect(addr: Addr, len: Size, prot: PROT) = Call(mm::sys_mprotect);
     227 msync(addr: In(1), length: Size, flags: Flags(&f::MSYNC)) = Block(nr::SYS_msync);
     228 mlock(addr: In(1), len: Size) = Block(nr::SYS_mlock);
     229 munlock(addr: In(1), len: Size) = Pass(nr::SYS_munlock);
     230 mlockall(flags: Hex) = Call(memory::mlockall);
     231 munlockall() = Pass(nr::SYS_munlockall);
-    232 mincore(addr: Hex, length: Size, vec: Ptr) = Call(memory::mincore);
-    233 madvise(addr: Hex, length: Size, advice: Flags(&f::MADVISE)) = Call(mm::sys_madvise);
-    234 remap_file_pages(addr: Hex, size: Size, prot: PROT, pgoff: Size, flags: Hex) = Missing;
+    232 mincore(addr: Addr, length: Size, vec: Ptr) = Call(memory::mincore);
+    233 madvise(addr: Addr, length: Size, advice: Flags(&f::MADVISE)) = Call(mm::sys_madvise);
+    234 remap_file_pages(addr: Addr, size: Size, prot: PROT, pgoff: Size, flags: Hex) = Missing;
     235 mbind(addr: In(1), len: Size, mode: Int, nodemask: Struct(8), maxnode: Size, flags: Hex)
         = Pass(nr::SYS_mbind);
-    236 get_mempolicy(mode: Struct(4), nodemask: Struct(8), maxnode: Size, addr: Hex, flags: Hex)
+    236 get_mempolicy(mode: Struct(4), nodemask: Struct(8), maxnode: Size, addr: Addr, flags: Hex)
         = Pass(nr::SYS_get_mempolicy);
     237 set_mempolicy(mode: Int, nodemask: Struct(8), maxnode: Size)
         = Pass(nr::SYS_set_mempolicy);
@@ -448,7 +448,7 @@ syscalls! {
                  timeout: Struct(16)) = Call(net::recvmmsg);
     258 riscv_hwprobe(pairs: Array(1, 16), pair_count: Size, cpusetsize: Size, cpus: In(2),
                       flags: Hex) = Call(arch::sys_riscv_hwprobe);
-    259 riscv_flush_icache(start: Hex, end: Hex, flags: Hex)
+    259 riscv_flush_icache(start: Addr, end: Addr, flags: Hex)
         = Call(arch::sys_riscv_flush_icache);
     260 wait4(pid: PID, wstatus: Struct(4), options: Flags(&f::WAIT), rusage: Struct(144))
         = Block(nr::SYS_wait4);
@@ -481,7 +481,7 @@ syscalls! {
     278 getrandom(buf: Out(1), buflen: Size, flags: Flags(&f::GRND)) = Block(nr::SYS_getrandom);
     279 memfd_create(name: Str, flags: Flags(&f::MFD)) = Pass(nr::SYS_memfd_create);
     280 bpf(cmd: Int, attr: Hex, size: Uint) = Absent(BPF);
-    281 execveat(dirfd: DirFd, pathname: Path, argv: Hex, envp: Hex, flags: AT)
+    281 execveat(dirfd: DirFd, pathname: Path, argv: Addr, envp: Addr, flags: AT)
         = Call(exec::sys_execveat);
     282 userfaultfd(flags: Flags(&f::FD)) = Pass(nr::SYS_userfaultfd);
     283 membarrier(cmd: Int, flags: Hex, cpu_id: Int) = Pass(nr::SYS_membarrier);
@@ -492,7 +492,7 @@ syscalls! {
         = Call(iov::preadv2);
     287 pwritev2(fd: Fd, iov: Iov(2), iovcnt: Int, offset: Long, high: Long, flags: Hex)
         = Call(iov::pwritev2);
-    288 pkey_mprotect(addr: Hex, size: Size, prot: PROT, pkey: Int)
+    288 pkey_mprotect(addr: Addr, size: Size, prot: PROT, pkey: Int)
  = Absent(PKEYS);
     289 pkey_alloc(flags: Hex, access_rights: Hex) = Absent(PKEYS);
     290 pkey_free(pkey: Int) = Absent(PKEYS);
@@ -548,7 +548,7 @@ syscalls! {
         = Pass(nr::SYS_CACHESTAT);
     452 fchmodat2(dirfd: DirFd, pathname: Path, mode: Mode, flags: AT)
         = Block(nr::SYS_fchmodat2);
-    453 map_shadow_stack(addr: Hex, size: Size, flags: Hex)
+    453 map_shadow_stack(addr: Addr, size: Size, flags: Hex)
         = Absent("the CPU has no shadow stack");
     454 futex_wake(uaddr: Struct(4), mask: Hex, nr: Int, flags: Hex) = Pass(nr::SYS_FUTEX_WAKE);
     455 futex_wait(uaddr: Struct(4), val: Size, mask: Hex, flags: Hex, timeout: Timespec,
