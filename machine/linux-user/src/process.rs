@@ -167,13 +167,7 @@ pub fn vfork(task: &mut Task, args: &CloneArgs) -> SysResult {
     signal::set_current(task.signal.inbox());
     drop(child);
     unblock_signals(task);
-    if pid < 0 {
-        return Err(errno);
-    }
-    if args.has(libc::CLONE_PARENT_SETTID) {
-        let _ = uaccess::write(task, args.parent_tid, &pid);
-    }
-    Ok(pid as u64)
+    if pid < 0 { Err(errno) } else { Ok(pid as u64) }
 }
 
 /// Where the child of a vfork starts; never returns.
@@ -183,6 +177,9 @@ extern "C" fn vfork_child(child: *mut libc::c_void) -> i32 {
     // SAFETY: no memory is touched.
     task.tid = unsafe { libc::gettid() };
     signal::set_current(task.signal.inbox());
+    if args.has(libc::CLONE_PARENT_SETTID) {
+        let _ = uaccess::write(task, args.parent_tid, &task.tid);
+    }
     args.settle_child(task);
     unblock_signals(task);
     let status = task.run();

@@ -200,12 +200,7 @@ fn start_thread(task: &mut Task, args: &CloneArgs) -> SysResult {
     };
     signal::set_host_mask(mask);
     match tid {
-        Ok(tid) => {
-            if args.has(libc::CLONE_PARENT_SETTID) {
-                let _ = uaccess::write(task, args.parent_tid, &tid);
-            }
-            Ok(tid as u64)
-        }
+        Ok(tid) => Ok(tid as u64),
         Err(errno) => {
             task.process.threads.fetch_sub(1, Ordering::SeqCst);
             Err(errno)
@@ -242,7 +237,7 @@ fn thread_main(seed: Seed) {
         exit: None,
     };
     if args.has(libc::CLONE_PARENT_SETTID) {
-        // Both sides write it: whoever runs first finds it there.
+        // Here, before the parent goes on: the same place may be cleared when this thread ends.
         let _ = uaccess::write(&task, args.parent_tid, &tid);
     }
     args.settle_child(&mut task);
