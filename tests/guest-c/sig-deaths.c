@@ -18,7 +18,14 @@ static void alrm(void) { alarm(1); pause(); }
 static void real(void) { raise(SIGRTMIN + 3); }
 static void overflow(void) { volatile char big[65536]; big[0] = 1; overflow(); big[1] = big[0]; }
 static void ignored(void) { signal(SIGSEGV, SIG_IGN); segv(); }
-static void blocked(void) { sigset_t s; sigemptyset(&s); sigaddset(&s, SIGSEGV); sigprocmask(SIG_BLOCK, &s, 0); segv(); }
+static void blocked(void)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGSEGV);
+    sigprocmask(SIG_BLOCK, &set, 0);
+    segv();
+}
 static void normal(void) { _exit(42); }
 static void chld(void) { raise(SIGCHLD); _exit(7); }
 

@@ -11,8 +11,9 @@ static uintptr_t wanted;
 static void handler(int signal, siginfo_t *info, void *context)
 {
     uintptr_t *pc = (uintptr_t *)&((ucontext_t *)context)->uc_mcontext.__gregs[0];
-    printf("signal %d code %d address %s pc %s\n", signal, info->si_code,
-           (uintptr_t)info->si_addr == wanted ? "exact" : "wrong", *pc == wanted ? "exact" : "wrong");
+    const char *address = (uintptr_t)info->si_addr == wanted ? "exact" : "wrong";
+    printf("signal %d code %d address %s pc %s\n", signal, info->si_code, address,
+           *pc == wanted ? "exact" : "wrong");
     step++;
     *pc += (*(uint16_t *)wanted & 3) == 3 ? 4 : 2;
 }

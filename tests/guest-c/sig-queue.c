@@ -16,7 +16,8 @@ static void handler(int signal, siginfo_t *info, void *context)
     if (signal == SIGUSR1)
         usr++;
     else
-        printf("rt+%d value %d code %d\n", signal - SIGRTMIN, info->si_value.sival_int, info->si_code);
+        printf("rt+%d value %d code %d\n", signal - SIGRTMIN, info->si_value.sival_int,
+               info->si_code);
 }
 
 int main(void)

@@ -1,6 +1,8 @@
 //! The instruction rows of riscv64: every instruction of the specification has some, and all of
 //! them hold.
 
+mod native;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -123,4 +125,9 @@ fn a_wrong_row_fails() {
         let rows = parse(wrong).expect("a row");
         assert!(!rows[0].check(&mut interpreter).is_empty(), "{wrong}");
     }
+}
+
+#[test]
+fn rows_hold_on_tier_1() {
+    run_on(&mut native::Tier1::new(Riscv64::default()));
 }

@@ -38,24 +38,51 @@ pub struct Case {
     pub files: Vec<(String, String)>,
 }
 
+/// A line that does not follow the format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Mistake {
+    /// Two cases share a name.
+    #[error("a second case of this name")]
+    Twice,
+    /// A line before the first `==`.
+    #[error("no case has begun")]
+    NoCase,
+    /// A line of content before the first `file`.
+    #[error("no file has begun")]
+    NoFile,
+    /// `file name` without its colon.
+    #[error("`file name:` needs its colon")]
+    NoColon,
+    /// A line that is none of the known kinds.
+    #[error("unknown key or value")]
+    Unknown,
+    /// A time limit that is no number.
+    #[error("not a number of seconds")]
+    NoNumber,
+    /// The table ends and a case has no command.
+    #[error("a case without `run:`")]
+    NoRun,
+}
+
 /// Reads a table.
 pub fn read(path: &Path) -> Result<Vec<Case>> {
     let text = fs::read_to_string(path).at(path)?;
-    parse(&text).map_err(|(line, what)| Error::CaseTable {
+    let named = |(line, source)| Error::CaseTable {
         path: path.to_owned(),
         line,
-        what,
-    })
+        source,
+    };
+    parse(&text).map_err(named)
 }
 
-/// Parses a table; an error is a one-based line and what is wrong there.
-fn parse(text: &str) -> std::result::Result<Vec<Case>, (usize, &'static str)> {
+/// Parses a table; an error comes with its one-based line.
+fn parse(text: &str) -> std::result::Result<Vec<Case>, (usize, Mistake)> {
     let mut cases: Vec<Case> = Vec::new();
     for (index, line) in text.lines().enumerate() {
         let error = |what| Err((index + 1, what));
         if let Some(name) = line.strip_prefix("== ") {
             if cases.iter().any(|case| case.name == name) {
-                return error("a second case of this name");
+                return error(Mistake::Twice);
             }
             cases.push(Case {
                 name: name.to_owned(),
@@ -68,46 +95,42 @@ fn parse(text: &str) -> std::result::Result<Vec<Case>, (usize, &'static str)> {
             continue;
         }
         let Some(case) = cases.last_mut() else {
-            return error("no case has begun");
+            return error(Mistake::NoCase);
         };
         if let Err(what) = apply(case, line) {
             return error(what);
         }
     }
     match cases.iter().find(|case| case.run.is_empty()) {
-        Some(_) => Err((text.lines().count(), "a case without `run:`")),
+        Some(_) => Err((text.lines().count(), Mistake::NoRun)),
         None => Ok(cases),
     }
 }
 
-fn apply(case: &mut Case, line: &str) -> std::result::Result<(), &'static str> {
+fn apply(case: &mut Case, line: &str) -> std::result::Result<(), Mistake> {
     if let Some(content) = line.strip_prefix('|') {
         let Some((_, file)) = case.files.last_mut() else {
-            return Err("no file has begun");
+            return Err(Mistake::NoFile);
         };
         file.push_str(content);
         file.push('\n');
         return Ok(());
     }
     if let Some(name) = line.strip_prefix("file ") {
-        let name = name
-            .strip_suffix(':')
-            .ok_or("`file name:` needs its colon")?;
+        let name = name.strip_suffix(':').ok_or(Mistake::NoColon)?;
         case.files.push((name.to_owned(), String::new()));
         return Ok(());
     }
-    let (key, value) = line
-        .split_once(':')
-        .ok_or("neither a key nor a line of a file")?;
+    let (key, value) = line.split_once(':').ok_or(Mistake::Unknown)?;
     let value = value.trim();
     let words = || value.split_whitespace().map(str::to_owned).collect();
     match key {
         "run" => case.run = words(),
         "stdin" => value.clone_into(&mut case.stdin),
-        "timeout" => case.timeout = value.parse().map_err(|_| "not a number of seconds")?,
+        "timeout" => case.timeout = value.parse().map_err(|_| Mistake::NoNumber)?,
         "check" => case.check = words(),
         "normalise" if value == "arch" => case.normalise_arch = true,
-        _ => return Err("unknown key or value"),
+        _ => return Err(Mistake::Unknown),
     }
     Ok(())
 }

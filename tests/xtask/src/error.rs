@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-/// An obstacle to running the tests. A test that fails is no error but a [`crate::report::Verdict`].
+/// An obstacle to running the tests. A test that fails is a [`crate::report::Verdict`] instead.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The command line names no known command, stage or option.
@@ -47,14 +47,14 @@ pub enum Error {
     #[error("this machine lacks {0}")]
     Machine(&'static str),
     /// A table of cases does not follow its format.
-    #[error("{}:{line}: {what}", path.display())]
+    #[error("{}:{line}: {source}", path.display())]
     CaseTable {
         /// The table.
         path: PathBuf,
         /// One-based line.
         line: usize,
         /// What is wrong there.
-        what: &'static str,
+        source: crate::cases::Mistake,
     },
     /// An input that the preparation should have made is not there.
     #[error("input missing: {} (run `cargo xtask inputs`)", .0.display())]

@@ -1,0 +1,175 @@
+//! The dependency arrows between the crates, read from `cargo metadata`.
+//!
+//! What a crate does not depend on it cannot name: these tables are the borders of the house
+//! (docs/ARCHITECTURE.md). A new arrow is a change of the design and belongs here first.
+
+use std::collections::BTreeSet;
+use std::process::Command;
+
+use serde_json::Value;
+
+/// Each crate of the product and the only crates of ours that it may build on.
+const ARROWS: &[(&str, &[&str])] = &[
+    ("isomorph-softfloat", &[]),
+    ("isomorph-ir", &["isomorph-softfloat"]),
+    ("isomorph-frontend", &["isomorph-ir"]),
+    ("isomorph-decode", &[]),
+    (
+        "isomorph-riscv",
+        &[
+            "isomorph-decode",
+            "isomorph-frontend",
+            "isomorph-ir",
+            "isomorph-softfloat",
+        ],
+    ),
+    ("isomorph-code", &["isomorph-ir"]),
+    (
+        "isomorph-baseline",
+        &["isomorph-code", "isomorph-ir", "isomorph-softfloat"],
+    ),
+    (
+        "isomorph-engine",
+        &[
+            "isomorph-baseline",
+            "isomorph-code",
+            "isomorph-frontend",
+            "isomorph-ir",
+        ],
+    ),
+    // User mode runs guest programs of one instruction set: it knows that set's registers.
+    (
+        "isomorph-linux-user",
+        &[
+            "isomorph-engine",
+            "isomorph-frontend",
+            "isomorph-ir",
+            "isomorph-riscv",
+        ],
+    ),
+    (
+        "isomorph",
+        &[
+            "isomorph-engine",
+            "isomorph-frontend",
+            "isomorph-linux-user",
+            "isomorph-riscv",
+        ],
+    ),
+    // The harness measures programs; it links nothing that it measures.
+    ("isomorph-bench", &[]),
+    ("xtask", &[]),
+];
+
+/// Crates of others that only these crates of the product may name: what is absent elsewhere.
+const ONLY_HERE: &[(&str, &[&str])] = &[
+    // Only the command line knows flags.
+    ("clap", &["isomorph", "isomorph-bench"]),
+    // Only user mode knows executable files.
+    ("goblin", &["isomorph-linux-user"]),
+    // Only the engine shows host code.
+    ("iced-x86", &["isomorph-engine"]),
+    // The host's system interface stays where `unsafe` is allowed.
+    (
+        "libc",
+        &["isomorph-code", "isomorph-engine", "isomorph-linux-user"],
+    ),
+    // The product writes no JSON yet.
+    ("serde", &["isomorph-bench"]),
+    ("serde_json", &["isomorph-bench"]),
+];
+
+/// The crate that tests the others may depend on all of them.
+const TESTS: &str = "isomorph-tests";
+
+/// One dependency as `cargo metadata` tells it; dependencies for tests alone are left out.
+struct Arrow {
+    from: String,
+    to: String,
+    ours: bool,
+}
+
+fn arrows() -> Vec<Arrow> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let arguments = ["metadata", "--format-version=1", "--no-deps", "--offline"];
+    let output = Command::new(cargo)
+        .args(arguments)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .expect("cargo runs");
+    let metadata: Value = serde_json::from_slice(&output.stdout).expect("cargo metadata is JSON");
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let mut arrows = Vec::new();
+    for package in list(&metadata["packages"]) {
+        for dependency in list(&package["dependencies"]) {
+            if dependency["kind"] == "dev" {
+                continue;
+            }
+            let (from, to) = (text(&package["name"]), text(&dependency["name"]));
+            arrows.push(Arrow {
+                from,
+                to,
+                ours: dependency["path"].is_string(),
+            });
+        }
+    }
+    assert!(
+        !arrows.is_empty(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    arrows
+}
+
+/// Fails with all `violations`, each on its own line.
+fn none(violations: &[String]) {
+    assert!(violations.is_empty(), "\n{}\n", violations.join("\n"));
+}
+
+#[test]
+fn crates_build_only_on_what_the_design_allows() {
+    let allowed = |arrow: &Arrow| {
+        let entry = ARROWS.iter().find(|(name, _)| *name == arrow.from);
+        entry.is_some_and(|(_, targets)| targets.contains(&arrow.to.as_str()))
+    };
+    let arrows = arrows();
+    let bad = arrows
+        .iter()
+        .filter(|a| a.ours && a.from != TESTS && !allowed(a));
+    none(
+        &bad.map(|a| format!("{} must not depend on {}", a.from, a.to))
+            .collect::<Vec<_>>(),
+    );
+}
+
+#[test]
+fn crates_of_others_stay_where_they_belong() {
+    let forbidden = |arrow: &Arrow| {
+        let entry = ONLY_HERE.iter().find(|(name, _)| *name == arrow.to);
+        entry.is_some_and(|(_, homes)| !homes.contains(&arrow.from.as_str()))
+    };
+    let arrows = arrows();
+    let bad = arrows
+        .iter()
+        .filter(|a| !a.ours && a.from != TESTS && forbidden(a));
+    none(
+        &bad.map(|a| format!("{} must not name {}", a.from, a.to))
+            .collect::<Vec<_>>(),
+    );
+}
+
+#[test]
+fn the_allowed_arrows_are_acyclic() {
+    // Each crate of the table comes after everything that it may build on.
+    let mut before = BTreeSet::new();
+    for (name, targets) in ARROWS {
+        let later = targets.iter().filter(|target| !before.contains(*target));
+        none(
+            &later
+                .map(|target| format!("{name} -> {target} points upwards"))
+                .collect::<Vec<_>>(),
+        );
+        before.insert(name);
+    }
+}

@@ -1,0 +1,152 @@
+//! Rows and programs on tier 1: the engine, with guest memory at its own address in this process.
+
+// Generated code touches memory by address, so its data must really be there, and its faults
+// reach us as signals. Nothing else here is unsafe.
+
+use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
+
+use isomorph_engine::{CodeSource, Config, Engine, Exit, TrapKind, Vcpu, handle_host_signal};
+use isomorph_riscv::{Riscv64, State};
+use isomorph_tests::rows::{Executor, Left, MEMORY, MEMORY_BYTES, PC, Situation};
+
+/// Bytes that code may take, from [`PC`].
+const CODE_BYTES: u64 = MEMORY - PC;
+
+/// The guest's code, as the test sets it.
+#[derive(Clone, Default)]
+struct Code(Arc<Mutex<Vec<u8>>>);
+
+impl Code {
+    fn lock(&self) -> MutexGuard<'_, Vec<u8>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl CodeSource for Code {
+    fn read(&self, pc: u64, out: &mut [u8]) -> usize {
+        let code = self.lock();
+        let start = usize::try_from(pc.wrapping_sub(PC)).unwrap_or(usize::MAX);
+        let rest = code.get(start..).unwrap_or_default();
+        let len = rest.len().min(out.len());
+        out[..len].copy_from_slice(&rest[..len]);
+        len
+    }
+
+    fn may_change(&self, _: u64) -> bool {
+        false
+    }
+}
+
+/// The one window of guest data of this process.
+static WINDOW: Mutex<()> = Mutex::new(());
+static MAP: Once = Once::new();
+
+fn map_window() {
+    // SAFETY: a fresh anonymous mapping where nothing is mapped (the kernel refuses otherwise).
+    let at = unsafe {
+        libc::mmap(
+            MEMORY as *mut libc::c_void,
+            MEMORY_BYTES,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE,
+            -1,
+            0,
+        )
+    };
+    assert_eq!(at as u64, MEMORY, "the row's data can be mapped");
+    for signo in [libc::SIGSEGV, libc::SIGBUS] {
+        // SAFETY: zero is a valid sigaction; the handler is async-signal-safe and keeps to the
+        // thread's alternate stack.
+        let done = unsafe {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            action.sa_sigaction = on_fault as *const () as usize;
+            action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
+            libc::sigaction(signo, &action, std::ptr::null_mut())
+        };
+        assert_eq!(done, 0);
+    }
+}
+
+extern "C" fn on_fault(signo: i32, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    // SAFETY: called by the kernel with the handler's own arguments, on the faulting thread.
+    if !unsafe { handle_host_signal(signo, info, context) } {
+        // SAFETY: not generated code: ends the process, as the fault would have.
+        unsafe { libc::abort() };
+    }
+}
+
+/// Gives this thread an alternate signal stack: generated code runs on a private one.
+fn alternate_stack() -> Vec<u8> {
+    let mut stack = vec![0; 64 << 10];
+    let description = libc::stack_t {
+        ss_sp: stack.as_mut_ptr().cast(),
+        ss_flags: 0,
+        ss_size: stack.len(),
+    };
+    // SAFETY: the buffer lives as long as the executor that holds it, which stays on its thread.
+    let done = unsafe { libc::sigaltstack(&description, std::ptr::null_mut()) };
+    assert_eq!(done, 0);
+    stack
+}
+
+/// The data window, as a slice.
+fn window<'a>(_guard: &'a mut MutexGuard<'_, ()>) -> &'a mut [u8] {
+    // SAFETY: mapped by `map_window` and never unmapped; the guard makes the borrow exclusive.
+    unsafe { std::slice::from_raw_parts_mut(MEMORY as *mut u8, MEMORY_BYTES) }
+}
+
+/// Tier 1 under the real engine.
+pub struct Tier1 {
+    code: Code,
+    engine: Arc<Engine<Riscv64>>,
+    vcpu: Vcpu<Riscv64>,
+    _stack: Vec<u8>,
+}
+
+impl Tier1 {
+    /// A new engine for this guest; stays on this thread.
+    pub fn new(guest: Riscv64) -> Self {
+        MAP.call_once(map_window);
+        let code = Code::default();
+        let config = Config {
+            code_bytes: 1 << 20,
+            ..Config::default()
+        };
+        let engine = Engine::new(guest, config, Box::new(code.clone())).expect("an engine");
+        let vcpu = engine.new_vcpu(State::new()).expect("a vCPU");
+        Self {
+            code,
+            engine,
+            vcpu,
+            _stack: alternate_stack(),
+        }
+    }
+}
+
+impl Executor for Tier1 {
+    fn name(&self) -> &'static str {
+        "tier 1"
+    }
+
+    fn execute(&mut self, code: &[u8], situation: &mut Situation) -> Left {
+        let mut guard = WINDOW.lock().unwrap_or_else(PoisonError::into_inner);
+        window(&mut guard).copy_from_slice(&situation.memory.bytes);
+        *self.code.lock() = code.to_vec();
+        self.engine.invalidate(0, u64::MAX);
+        *self.vcpu.state_mut() = situation.state;
+        let left = match self.vcpu.run().expect("runs") {
+            // There is no code behind the instruction: that is how we know that it is over.
+            Exit::Trap {
+                kind: TrapKind::Fetch,
+                ..
+            } => Left::Next,
+            Exit::Trap { kind, info, .. } => Left::Trap(kind, info),
+            Exit::Fault(fault) => Left::Fault(fault.address),
+            Exit::Interrupted => panic!("nobody interrupts"),
+        };
+        situation.state = *self.vcpu.state();
+        situation.memory.bytes.copy_from_slice(window(&mut guard));
+        assert!(code.len() as u64 <= CODE_BYTES);
+        left
+    }
+}
