@@ -7,7 +7,8 @@
 mod native;
 
 use std::fs;
-use std::os::unix::fs::DirBuilderExt;
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
@@ -118,7 +119,7 @@ fn row(name: &str, comparison: &Comparison) -> String {
 /// Runs one program both ways. The guest runs in a process of its own: its exit ends one.
 fn compare(program: &Program, folder: &Path) -> Result<Comparison, CliError> {
     let image = folder.join(program.name);
-    fs::write(&image, program.image).map_err(file("write", &image))?;
+    write_program(&image, program.image).map_err(file("write", &image))?;
     let this = std::env::current_exe().map_err(file("find", "/proc/self/exe"))?;
     let started = Instant::now();
     let mut command = Command::new(&this);
@@ -155,6 +156,16 @@ fn compare(program: &Program, folder: &Path) -> Result<Comparison, CliError> {
         instructions,
         blocks,
     })
+}
+
+fn write_program(path: &Path, image: &[u8]) -> std::io::Result<()> {
+    let mut options = fs::OpenOptions::new();
+    options
+        .write(true)
+        .create_new(true)
+        .mode(0o700)
+        .open(path)?
+        .write_all(image)
 }
 
 /// A number in the table of `--stats`: the line's first word is its name, the last its value.

@@ -35,8 +35,10 @@ fn isomorph(arguments: &[&str]) -> Output {
 }
 
 fn check(output: &Output, status: i32, stdout: &str, stderr: &str) {
-    let (out, err) =
-        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let (out, err) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
     let shown = format!("{}\n{out}\n{err}", output.status);
     assert_eq!(output.status.code(), Some(status), "{shown}");
     assert!(out.contains(stdout), "no {stdout:?} in {shown}");
@@ -59,12 +61,22 @@ fn mistakes_are_named() {
     check(&isomorph(&["run"]), 1, "", "no program");
     check(&isomorph(&["run", "-d", "nosuch", "x"]), 1, "", "in_asm");
     check(&isomorph(&["run", "-s", "much", "x"]), 1, "", "`much`");
-    check(&isomorph(&["run", "--cpu", "nosuch", &image("fib")]), 1, "", "nosuch");
+    check(
+        &isomorph(&["run", "--cpu", "nosuch", &image("fib")]),
+        1,
+        "",
+        "nosuch",
+    );
 }
 
 #[test]
 fn programs_that_cannot_run_exit_as_under_qemu() {
-    check(&isomorph(&["run", "/no/such/program"]), 1, "", "/no/such/program");
+    check(
+        &isomorph(&["run", "/no/such/program"]),
+        1,
+        "",
+        "/no/such/program",
+    );
     check(&isomorph(&["run", "/etc/passwd"]), 1, "", "ELF");
     check(&isomorph(&["run", "/etc"]), 1, "", "/etc");
     check(&isomorph(&["run", ISOMORPH]), 255, "", "isomorph");
@@ -79,13 +91,28 @@ fn through_qemus_name_it_takes_qemus_options() {
     check(&run(&qemu, &["-strce", "x"]), 1, "", "`-strace`");
     check(&run(&qemu, &["-L"]), 1, "", "`-L` needs a value");
     check(&run(&qemu, &["-g", "1", "x"]), 1, "", "gdb");
-    check(&run(&qemu, &["-cpu", "rv64", "-0", "q", &image("queens")]), 0, "2680", "");
+    check(
+        &run(&qemu, &["-cpu", "rv64", "-0", "q", &image("queens")]),
+        0,
+        "2680",
+        "",
+    );
 }
 
 #[test]
 fn guests_run_and_are_counted() {
-    check(&isomorph(&["run", &image("queens")]), 0, "queens: 1 0 0 2 10 4 40", "");
-    check(&isomorph(&["run", "--stats", &image("queens")]), 0, "queens:", "blocks");
+    check(
+        &isomorph(&["run", &image("queens")]),
+        0,
+        "queens: 1 0 0 2 10 4 40",
+        "",
+    );
+    check(
+        &isomorph(&["run", "--stats", &image("queens")]),
+        0,
+        "queens:",
+        "blocks",
+    );
     let logged = isomorph(&["run", "--strace", "-d", "in_asm", &image("queens")]);
     check(&logged, 0, "queens:", "exit_group");
 }
