@@ -24,7 +24,7 @@ fn scratch_word(n: i32) -> Mem {
 
 impl Compile<'_> {
     /// `r` extended from the access size to `ty`, in place.
-    fn extend_loaded(&mut self, r: u8, ty: Type, mem: MemOp) {
+    pub(crate) fn extend_loaded(&mut self, r: u8, ty: Type, mem: MemOp) {
         let w = ty == Type::I64;
         match (mem.size_log2(), mem.signed()) {
             (0, true) => self.asm.op8(MOVSX8, w, r, Rm::R(r)),

@@ -156,20 +156,32 @@ impl Compile<'_> {
         }
         if mem.big_endian() {
             let r = self.regs.scratch(self.asm);
-            let ty = if i.ty == Type::F32 { Type::I32 } else { Type::I64 };
+            let ty = if i.ty == Type::F32 {
+                Type::I32
+            } else {
+                Type::I64
+            };
             self.load_int(r, ty, mem, at);
             let d = self.dst_x(i.d, Opnd::I(0));
             self.to_x(d, Opnd::R(r));
             return self.finish_x(i.d, d);
         }
         let d = self.dst_x(i.d, Opnd::I(0));
-        let op = if i.ty == Type::F32 { v::MOVSS_LOAD } else { v::MOVSD_LOAD };
+        let op = if i.ty == Type::F32 {
+            v::MOVSS_LOAD
+        } else {
+            v::MOVSD_LOAD
+        };
         self.asm.vex(op, false, d, 0, Loc::M(at));
         self.finish_x(i.d, d);
     }
 
     pub(crate) fn load_nan(&mut self, d: u8, ty: Type) {
-        let at = if ty == Type::F32 { consts::NAN32 } else { consts::NAN64 };
+        let at = if ty == Type::F32 {
+            consts::NAN32
+        } else {
+            consts::NAN64
+        };
         let nan = self.constant(at);
         self.asm.vex(v::MOVSD_LOAD, false, d, 0, nan);
     }
@@ -383,7 +395,7 @@ impl Compile<'_> {
             _ => (consts::SIGN64, consts::ABS64),
         };
         let (sign, abs) = (self.constant(sign), self.constant(abs));
-        let boxed = self.regs.is_boxed(i.a);
+        let boxed = i.ty == Type::F32 && self.regs.is_boxed(i.a);
         let (a, b) = (self.take(i.a), self.take(i.b));
         let x = self.xreg(a);
         if i.a == i.b {
@@ -403,7 +415,11 @@ impl Compile<'_> {
             self.to_x(s, b);
             s
         };
-        let take = if i.op == Op::FCopySignNot { ANDN } else { v::AND };
+        let take = if i.op == Op::FCopySignNot {
+            ANDN
+        } else {
+            v::AND
+        };
         self.asm.vex(take, false, s, y, sign);
         let d = self.dst_x(i.d, a);
         if i.op == Op::FXorSign {
@@ -435,7 +451,12 @@ impl Compile<'_> {
             to: To::Vector(d),
         };
         let back = self.asm.pos();
-        self.cold.push(Cold::Fp(ColdFp::Equal { from, back, max, call }));
+        self.cold.push(Cold::Fp(ColdFp::Equal {
+            from,
+            back,
+            max,
+            call,
+        }));
         self.regs.set_boxed(i.d, i.ty == Type::F32 && boxed);
         self.finish_x(i.d, d);
     }
@@ -604,7 +625,12 @@ impl Compile<'_> {
         let x = self.xreg(a);
         let d = self.dst(i.d, Opnd::I(0));
         let from = self.asm.jmp();
-        self.soft(i, from, [Opnd::X(x), Opnd::I(0), Opnd::I(0)], To::General(d));
+        self.soft(
+            i,
+            from,
+            [Opnd::X(x), Opnd::I(0), Opnd::I(0)],
+            To::General(d),
+        );
         self.finish(i.d, d);
     }
 
@@ -615,8 +641,10 @@ impl Compile<'_> {
         self.asm.stmxcsr(word);
         self.asm.load(false, r, word);
         self.asm.alu_imm(Alu::And, false, Loc::R(r), 0x3f);
-        self.asm.lea(true, d, Mem::runtime(self.rt.consts + consts::FLAGS_OF));
-        self.asm.op8(MOVZX8, false, d, Loc::M(Mem::index(d, r, 0, 0)));
+        self.asm
+            .lea(true, d, Mem::runtime(self.rt.consts + consts::FLAGS_OF));
+        self.asm
+            .op8(MOVZX8, false, d, Loc::M(Mem::index(d, r, 0, 0)));
         self.finish(i.d, d);
     }
 
@@ -625,8 +653,10 @@ impl Compile<'_> {
         let (r, s) = (self.regs.scratch(self.asm), self.regs.scratch(self.asm));
         self.to(true, r, a);
         self.asm.alu_imm(Alu::And, false, Loc::R(r), 31);
-        self.asm.lea(true, s, Mem::runtime(self.rt.consts + consts::MXCSR_OF));
-        self.asm.op8(MOVZX8, false, r, Loc::M(Mem::index(s, r, 0, 0)));
+        self.asm
+            .lea(true, s, Mem::runtime(self.rt.consts + consts::MXCSR_OF));
+        self.asm
+            .op8(MOVZX8, false, r, Loc::M(Mem::index(s, r, 0, 0)));
         let keep = if i.op == Op::SetFlags { !0x3f } else { -1 };
         self.change_mxcsr(keep, r);
     }
@@ -639,7 +669,8 @@ impl Compile<'_> {
         let valid = self.asm.jcc8(Cc::B);
         self.asm.alu(Alu::Xor, false, r, Loc::R(r));
         self.asm.bind8(valid);
-        self.asm.lea(true, s, Mem::runtime(self.rt.consts + consts::ROUND_OF));
+        self.asm
+            .lea(true, s, Mem::runtime(self.rt.consts + consts::ROUND_OF));
         self.asm.load(false, r, Mem::index(s, r, 2, 0));
         self.change_mxcsr(!0x6000, r);
     }
@@ -705,16 +736,20 @@ impl Compile<'_> {
                 }
                 Opnd::I(value) => {
                     self.asm.store_imm(false, slot, value as i32);
-                    self.asm.store_imm(false, slot.offset(4), (value >> 32) as i32);
+                    self.asm
+                        .store_imm(false, slot.offset(4), (value >> 32) as i32);
                 }
             }
         }
         let code = soft::encode(call.op, call.ty, call.rm);
-        self.asm.store_imm(true, field!(args).offset(24), code as i32);
+        self.asm
+            .store_imm(true, field!(args).offset(24), code as i32);
         self.asm.call_runtime(self.rt.soft_fp);
         match call.to {
             To::General(r) => self.asm.load(true, r, field!(args)),
-            To::Vector(x) => self.asm.vex(v::MOVSD_LOAD, false, x, 0, Loc::M(field!(args))),
+            To::Vector(x) => self
+                .asm
+                .vex(v::MOVSD_LOAD, false, x, 0, Loc::M(field!(args))),
         }
     }
 }

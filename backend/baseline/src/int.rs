@@ -7,7 +7,7 @@ use crate::asm::{
 use crate::emit::{Cold, Compile};
 use crate::header::Header;
 use crate::regs::{Opnd, header};
-use isomorph_ir::{Cond, Inst, Op, Type, Val};
+use isomorph_ir::{Cond, Inst, MemOp, Op, Type, Val};
 use std::mem::offset_of;
 
 /// The constant as the immediate of an instruction of this width, if it is one.
@@ -232,6 +232,19 @@ impl Compile<'_> {
         Opnd::R(r)
     }
 
+    /// Two operands, extended as [`Self::narrow`] does, in `rax` and `rcx`.
+    fn narrow_both(&mut self, ty: Type, signed: bool, a: Opnd, b: Opnd) -> (Opnd, Opnd) {
+        let slot = header(offset_of!(Header, scratch));
+        self.store_slot(slot, b);
+        self.regs.flush(self.asm);
+        self.to(true, RAX, a);
+        let mem = MemOp(ty.bytes().trailing_zeros() as u8);
+        let mem = if signed { mem.with_sign() } else { mem };
+        self.extend_loaded(RAX, Type::I32, mem);
+        self.load_int(RCX, Type::I32, mem, slot);
+        (Opnd::R(RAX), Opnd::R(RCX))
+    }
+
     /// The shift count of an operation: reduced if it is a constant or the type is narrow.
     fn shift_count(&mut self, i: &Inst, b: Opnd) -> Opnd {
         let mask = i.ty.bits() - 1;
@@ -349,7 +362,7 @@ impl Compile<'_> {
         let (mut a, mut b, mut cond) = (a, b, cond);
         if ty.bits() < 32 {
             let signed = matches!(cond, Cond::LtS | Cond::GeS | Cond::LeS | Cond::GtS);
-            (a, b) = (self.narrow(ty, signed, a), self.narrow(ty, signed, b));
+            (a, b) = self.narrow_both(ty, signed, a, b);
         }
         let w = ty == Type::I64;
         if matches!(a, Opnd::I(_)) {
@@ -420,21 +433,22 @@ impl Compile<'_> {
             return self.malformed();
         };
         let (a, b) = (self.take(i.a), self.take(i.b));
-        let d = self.dst(i.d, Opnd::I(0));
-        let read = [a, b].iter().any(|o| match o {
-            Opnd::R(r) => *r == d,
+        let mapped = match i.d.as_global().map(|n| self.regs.place(n).opnd) {
+            Some(d @ Opnd::R(_)) => a != d && b != d,
             _ => false,
-        });
-        // Scratch registers that the comparison takes must not be the result's.
-        if read || i.ty.bits() < 32 || d < 3 {
-            let (_, cc) = self.compare(i.ty, cond, a, b);
-            self.asm.setcc(cc, d);
-            self.asm.op8(MOVZX8, false, d, Rm::R(d));
-        } else {
+        };
+        if mapped && i.ty.bits() >= 32 {
+            let d = self.dst(i.d, Opnd::I(0));
             self.asm.alu(Alu::Xor, false, d, Rm::R(d));
             let (_, cc) = self.compare(i.ty, cond, a, b);
-            self.asm.setcc(cc, d);
+            return self.asm.setcc(cc, d);
         }
+        let (_, cc) = self.compare(i.ty, cond, a, b);
+        // The flags are all that is left of the operands.
+        self.regs.restart_scratch([Opnd::I(0); 2]);
+        let d = self.dst(i.d, a);
+        self.asm.setcc(cc, d);
+        self.asm.op8(MOVZX8, false, d, Rm::R(d));
         self.finish(i.d, d);
     }
 

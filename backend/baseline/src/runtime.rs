@@ -178,7 +178,11 @@ fn calls(asm: &mut Asm, places: &[Place], rt: &mut Runtime) {
     rt.helper = asm.pos();
     store_state(asm, places);
     asm.mov(true, 10, RCX);
-    asm.lea(true, RDI, Mem::base(RBP, GUEST_OFFSET as i32 - RBP_BIAS as i32));
+    asm.lea(
+        true,
+        RDI,
+        Mem::base(RBP, GUEST_OFFSET as i32 - RBP_BIAS as i32),
+    );
     asm.load(true, RSI, arg(0));
     asm.load(true, RDX, arg(1));
     asm.load(true, RCX, arg(2));

@@ -22,13 +22,20 @@ pub(crate) const fn encode(op: Op, ty: Type, rm: u8) -> u32 {
 
 /// Evaluates the encoded operation; `mxcsr` holds the dynamic rounding mode.
 extern "C" fn run(a: u64, b: u64, c: u64, code: u64, mxcsr: u64) -> Outcome {
-    let op = Op::ALL.get(code as usize & 0xff).copied().unwrap_or(Op::Nop);
+    let op = Op::ALL
+        .get(code as usize & 0xff)
+        .copied()
+        .unwrap_or(Op::Nop);
     let ty = Type::from_u8((code >> 8) as u8).unwrap_or(Type::F64);
     let mut env = FpEnv::default();
     // MXCSR's modes, as the IR numbers them.
     env.set_rounding([0, 2, 3, 1][mxcsr as usize >> 13 & 3]);
     let value = env.eval(op, ty, (code >> 16) as u8, [a, b, c]).unwrap_or(0);
-    let boxed = if gives_f32(op, ty) { 0xffff_ffff_0000_0000 } else { 0 };
+    let boxed = if gives_f32(op, ty) {
+        0xffff_ffff_0000_0000
+    } else {
+        0
+    };
     Outcome {
         value: value | boxed,
         flags: u64::from(mxcsr_of(env.flags.0, 0) & 0x3f),

@@ -4,7 +4,7 @@
 
 use isomorph_baseline::{
     Compiled, EmitError, Emitter, ExitReason, GUEST_OFFSET, Header, JUMP_CACHE_LEN,
-    JUMP_CACHE_OFFSET, Layout, RESERVE_LEN, fp_runtime_table, flags_of, mxcsr_of,
+    JUMP_CACHE_OFFSET, Layout, RESERVE_LEN, flags_of, fp_runtime_table, mxcsr_of,
 };
 use isomorph_ir::{Block, Global, GlobalTable, Type, Val};
 
@@ -184,7 +184,11 @@ impl Machine {
         // SAFETY: the bounds were just checked; no code runs meanwhile.
         unsafe {
             let to = self.code.add(self.block_at);
-            std::ptr::copy_nonoverlapping(self.compiled.code.as_ptr(), to, self.compiled.code.len());
+            std::ptr::copy_nonoverlapping(
+                self.compiled.code.as_ptr(),
+                to,
+                self.compiled.code.len(),
+            );
         }
         Ok(())
     }
@@ -226,4 +230,19 @@ impl Drop for Machine {
         // SAFETY: mapped by `new` with this length, and no code of it runs.
         unsafe { libc::munmap(self.code.cast(), CODE_LEN) };
     }
+}
+
+/// The code as assembly text.
+pub fn disassemble(code: &[u8], base: u64) -> String {
+    use iced_x86::{Decoder, DecoderOptions, Formatter, IntelFormatter};
+    let mut out = String::new();
+    let mut formatter = IntelFormatter::new();
+    let mut decoder = Decoder::with_ip(64, code, base, DecoderOptions::NONE);
+    while decoder.can_decode() {
+        let inst = decoder.decode();
+        out += &format!("{:6x}  ", inst.ip().wrapping_sub(base));
+        formatter.format(&inst, &mut out);
+        out.push('\n');
+    }
+    out
 }
