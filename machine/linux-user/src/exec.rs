@@ -287,6 +287,22 @@ fn host_execve(
 /// The word that tells isomorph that a guest program has executed another.
 const MARK: &str = "--isomorph-exec";
 
+/// Program and arguments of the guest that process `pid` runs, if a guest has started it.
+#[must_use]
+pub fn guest_of(pid: i32) -> Option<(PathBuf, Vec<OsString>)> {
+    let line = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    let config = RunConfig::from_exec_args(crate::proc_files::arguments(&line))?;
+    let argv = config.argv0.into_iter().chain(config.args).collect();
+    let program = if config.program.is_absolute() {
+        config.program
+    } else {
+        std::fs::read_link(format!("/proc/{pid}/cwd"))
+            .ok()?
+            .join(config.program)
+    };
+    Some((program, argv))
+}
+
 impl RunConfig {
     /// The command line that makes isomorph run `program` with these settings.
     fn exec_args(&self, program: &OsStr, argv: Vec<OsString>) -> Vec<OsString> {

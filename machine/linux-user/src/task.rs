@@ -5,6 +5,7 @@ use crate::cpu::{Engine, Vcpu};
 use crate::exec;
 use crate::log::Log;
 use crate::mm::AddressSpace;
+use crate::proc_files;
 use crate::signal::{Action, Actions, Info, SignalState};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -99,6 +100,9 @@ impl Process {
     /// See [`Task::sysroot_path`].
     #[must_use]
     pub fn host_path<'a>(&self, path: &'a Path) -> std::borrow::Cow<'a, Path> {
+        if let Some(file) = proc_files::redirect(self, path) {
+            return file.into();
+        }
         exec::under_sysroot(path, self.config.sysroot.as_deref())
     }
 

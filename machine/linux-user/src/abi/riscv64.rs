@@ -2,7 +2,9 @@
 
 use crate::cpu::State;
 use crate::errno::{Errno, SysResult};
+use crate::syscall::uaccess;
 use crate::task::Task;
+use isomorph_riscv::HwprobeMachine;
 
 /// `e_machine` of executables (psABI, "ELF Object Files").
 pub const ELF_MACHINE: u16 = 243;
@@ -120,7 +122,7 @@ pub struct Frame {
 }
 
 // SAFETY: integers only, and the assertions above leave no room for padding.
-unsafe impl crate::syscall::uaccess::Plain for Frame {}
+unsafe impl uaccess::Plain for Frame {}
 
 impl Frame {
     /// The frame that saves `state`.
@@ -187,8 +189,49 @@ pub fn sys_riscv_flush_icache(task: &mut Task, args: [u64; 6]) -> SysResult {
     Ok(0)
 }
 
-/// `riscv_hwprobe(pairs, pair_count, cpusetsize, cpus, flags)`.
+/// `RISCV_HWPROBE_WHICH_CPUS`: tell which processors are so, not how all are.
+const WHICH_CPUS: u64 = 1;
+/// The `time` counter's frequency that programs are told: that of QEMU's and of most boards.
+const TIME_HERTZ: u64 = 10_000_000;
+
+/// `riscv_hwprobe(pairs, pair_count, cpusetsize, cpus, flags)` (Linux,
+/// `Documentation/arch/riscv/hwprobe.rst`). All processors are alike.
 pub fn sys_riscv_hwprobe(task: &mut Task, args: [u64; 6]) -> SysResult {
-    let _ = (task, args);
-    Err(Errno::ENOSYS)
+    let [pairs, count, set_size, set, flags, _] = args;
+    if flags & !WHICH_CPUS != 0 || (flags & WHICH_CPUS != 0 && (set == 0 || set_size == 0)) {
+        return Err(Errno::EINVAL);
+    }
+    let machine = HwprobeMachine {
+        highest_address: task.process.mm.ceiling() - 1,
+        time_hertz: TIME_HERTZ,
+    };
+    let mut all_match = true;
+    for index in 0..count {
+        let at = pairs.wrapping_add(index.wrapping_mul(16));
+        let [key, wanted] = uaccess::read::<[u64; 2]>(task, at)?;
+        let answer = task
+            .process
+            .engine
+            .guest()
+            .cpu
+            .hwprobe(key as i64, &machine);
+        if flags & WHICH_CPUS == 0 {
+            let key = if answer.is_some() { key } else { u64::MAX };
+            uaccess::write(task, at, &[key, answer.unwrap_or(0)])?;
+        } else {
+            all_match &= match answer {
+                None => false,
+                Some(bits) if key == KEY_EXTENSIONS => bits & wanted == wanted,
+                Some(value) => value == wanted,
+            };
+        }
+    }
+    if flags & WHICH_CPUS != 0 && !all_match {
+        let none = vec![0_u8; set_size.min(1024) as usize];
+        uaccess::write_slice(task, set, &none)?;
+    }
+    Ok(0)
 }
+
+/// `RISCV_HWPROBE_KEY_IMA_EXT_0`: a set of bits.
+const KEY_EXTENSIONS: u64 = 4;

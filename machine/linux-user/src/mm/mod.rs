@@ -164,6 +164,14 @@ impl AddressSpace {
         self.lock().inner.vmas.find(addr)
     }
 
+    /// The guest's mappings in `start..end`.
+    #[must_use]
+    pub fn overlapping(&self, start: u64, end: u64) -> Vec<(u64, Vma)> {
+        let locked = self.lock();
+        let all = locked.inner.vmas.overlapping(start, end);
+        all.filter(|(_, vma)| vma.kind != Kind::Host).collect()
+    }
+
     /// Sets the initial program break.
     pub fn set_brk(&self, addr: u64) {
         self.lock().inner.brk = (addr, addr);
