@@ -416,13 +416,14 @@ impl Compile<'_> {
     }
 
     fn emit_test(&mut self, w: bool, a: Opnd, b: Opnd) -> u32 {
-        let a = self.rm(a);
         if let Opnd::I(x) = b {
+            let a = self.rm(a);
             let start = self.asm.pos();
             self.asm.test_imm(w, a, x as i32);
             return start;
         }
-        let b = self.reg(b);
+        let (a, b) = if matches!(b, Opnd::M(_)) { (b, a) } else { (a, b) };
+        let (a, b) = (self.rm(a), self.reg(b));
         let start = self.asm.pos();
         self.asm.op(TEST, w, b, a);
         start
@@ -461,8 +462,8 @@ impl Compile<'_> {
         }
         let w = wide(i);
         let (a, b) = (self.take(i.a), self.take(i.b));
-        let (c, e) = (self.take(i.c), self.take(i.e));
         let (_, cc) = self.compare(i.ty, cond, a, b);
+        let (c, e) = (self.take(i.c), self.take(i.e));
         // What the comparison took is free again: its flags are all that is left of it.
         self.regs.restart_scratch([c, e]);
         let not = negate(cc);
