@@ -1,6 +1,7 @@
 //! The command from outside: exit statuses, messages, the names it answers to, guests that run.
 
-use std::os::unix::fs::symlink;
+use std::fs::Permissions;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -10,12 +11,17 @@ fn image(name: &str) -> String {
     format!("{}/guests/images/{name}", env!("CARGO_MANIFEST_DIR"))
 }
 
-/// A link to the command under another name, in a folder of this test's own.
-fn link(test: &str, name: &str) -> PathBuf {
+/// A fresh folder of a test's own.
+fn folder(test: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(test);
     let _ = std::fs::remove_dir_all(&folder);
     std::fs::create_dir_all(&folder).unwrap();
-    let link = folder.join(name);
+    folder
+}
+
+/// A link to the command under another name.
+fn link(test: &str, name: &str) -> PathBuf {
+    let link = folder(test).join(name);
     symlink(ISOMORPH, &link).unwrap();
     link
 }
@@ -77,7 +83,16 @@ fn programs_that_cannot_run_exit_as_under_qemu() {
         "",
         "/no/such/program",
     );
-    check(&isomorph(&["run", "/etc/passwd"]), 1, "", "ELF");
+    check(&isomorph(&["run", "/etc/passwd"]), 1, "", "/etc/passwd");
+    let text = folder("text").join("executable");
+    std::fs::write(&text, "no program\n").unwrap();
+    std::fs::set_permissions(&text, Permissions::from_mode(0o755)).unwrap();
+    check(
+        &run(Path::new(ISOMORPH), &["run", text.to_str().unwrap()]),
+        1,
+        "",
+        "ELF",
+    );
     check(&isomorph(&["run", "/etc"]), 1, "", "/etc");
     check(&isomorph(&["run", ISOMORPH]), 255, "", "isomorph");
 }
