@@ -422,7 +422,11 @@ impl Compile<'_> {
             self.asm.test_imm(w, a, x as i32);
             return start;
         }
-        let (a, b) = if matches!(b, Opnd::M(_)) { (b, a) } else { (a, b) };
+        let (a, b) = if matches!(b, Opnd::M(_)) {
+            (b, a)
+        } else {
+            (a, b)
+        };
         let (a, b) = (self.rm(a), self.reg(b));
         let start = self.asm.pos();
         self.asm.op(TEST, w, b, a);

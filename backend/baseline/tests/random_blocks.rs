@@ -614,7 +614,9 @@ fn run_rounds(rounds: u64, kinds: usize) {
         .ok()
         .and_then(|s| s.parse().ok());
     let seed = seed.unwrap_or(0x15_0501_u64);
-    let more = std::env::var("ISOMORPH_ROUNDS").ok().and_then(|s| s.parse().ok());
+    let more = std::env::var("ISOMORPH_ROUNDS")
+        .ok()
+        .and_then(|s| s.parse().ok());
     let rounds = more.unwrap_or(rounds);
     println!("ISOMORPH_SEED={seed}");
     let mut m = Machine::new(Vec::new());

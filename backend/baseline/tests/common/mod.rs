@@ -174,23 +174,54 @@ impl Machine {
 
     /// Compiles `block` and puts it in place.
     pub fn load(&mut self, block: &Block) -> Result<(), EmitError> {
-        let base = self.block_address();
+        self.load_at(block, 0)
+    }
+
+    /// Compiles `block` and puts it `offset` bytes behind the first one's place.
+    pub fn load_at(&mut self, block: &Block, offset: usize) -> Result<(), EmitError> {
+        let base = self.block_address() + offset as u64;
         self.emitter.compile(block, base, 0, &mut self.compiled)?;
         for e in &self.compiled.edges {
             let at = base + u64::from(e.rel32);
             assert!(at % 8 <= 4, "{e:?} crosses a word");
         }
-        assert!(self.block_at + self.compiled.code.len() < CODE_LEN);
-        // SAFETY: the bounds were just checked; no code runs meanwhile.
-        unsafe {
-            let to = self.code.add(self.block_at);
-            std::ptr::copy_nonoverlapping(
-                self.compiled.code.as_ptr(),
-                to,
-                self.compiled.code.len(),
-            );
+        for l in &self.compiled.landings {
+            assert_eq!((base + u64::from(l.cell)) % 8, 0, "{l:?} is not aligned");
         }
+        let code = &self.compiled.code;
+        assert!(self.block_at + offset + code.len() < CODE_LEN);
+        // SAFETY: the bounds were just checked; no code runs meanwhile.
+        unsafe { std::ptr::copy_nonoverlapping(code.as_ptr(), base as *mut u8, code.len()) };
         Ok(())
+    }
+
+    /// Overwrites the word at `offset` behind the first block's start.
+    pub fn write_word(&mut self, offset: u32, value: u64) {
+        let at = self.block_address() + u64::from(offset);
+        // SAFETY: the offset lies in a loaded block; no code runs meanwhile.
+        unsafe { (at as *mut u64).write_unaligned(value) };
+    }
+
+    /// Fills the jump cache entry for `pc`.
+    pub fn cache(&mut self, pc: u64, code: u64) {
+        let n = self.start + JUMP_CACHE_OFFSET / 8 + (pc as usize >> 1) % JUMP_CACHE_LEN * 2;
+        self.vcpu[n] = pc;
+        self.vcpu[n + 1] = code;
+    }
+
+    /// Number of return addresses on the return stack.
+    pub fn depth(&mut self) -> u64 {
+        let bottom = &raw const self.stack[STACK_WORDS - 1] as u64;
+        // SAFETY: the header is initialised and no code runs.
+        let rsp = unsafe { (*self.header()).shadow_rsp };
+        (bottom - rsp) / 8
+    }
+
+    /// Asks generated code to leave, or takes that back.
+    pub fn interrupt(&mut self, on: bool) {
+        // SAFETY: the header is initialised and nobody else refers to it.
+        let irq = unsafe { &(*self.header()).irq };
+        irq.store(u32::from(on), std::sync::atomic::Ordering::SeqCst);
     }
 
     /// Overwrites a displacement so that the edge leads to `target` (an address).
