@@ -18,6 +18,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use error::CliError;
+use isomorph_linux_user::RunConfig;
 
 fn main() -> ExitCode {
     let mut arguments: Vec<OsString> = std::env::args_os().collect();
@@ -31,7 +32,11 @@ fn main() -> ExitCode {
         Calling::Binfmt => binfmt::handle(arguments),
         Calling::Qemu if binfmt::argv0_is_preserved() => binfmt::handle(arguments),
         Calling::Qemu => qemu::main(&arguments),
-        Calling::Isomorph => cli::main(&arguments),
+        // A guest has executed a program: its settings come along.
+        Calling::Isomorph => match RunConfig::from_exec_args(std::env::args_os()) {
+            Some(config) => start(config),
+            None => cli::main(&arguments),
+        },
     };
     done.unwrap_or_else(|error| {
         eprintln!("{}: {}", calling.prefix(), error::chain(&error));
@@ -73,7 +78,7 @@ impl Calling {
 
 /// Hands a configuration to user mode. The guest's exit is this process's, so that there is no
 /// return but with an error.
-fn start(config: isomorph_linux_user::RunConfig) -> Result<ExitCode, CliError> {
+fn start(config: RunConfig) -> Result<ExitCode, CliError> {
     match isomorph_linux_user::run(config)? {}
 }
 

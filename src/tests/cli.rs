@@ -91,7 +91,7 @@ fn programs_that_cannot_run_exit_as_under_qemu() {
         &run(Path::new(ISOMORPH), &["run", text.to_str().unwrap()]),
         1,
         "",
-        "ELF",
+        "Exec format",
     );
     check(&isomorph(&["run", "/etc"]), 1, "", "/etc");
     check(&isomorph(&["run", ISOMORPH]), 255, "", "isomorph");
