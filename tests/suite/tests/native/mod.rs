@@ -128,6 +128,10 @@ impl Executor for Tier1 {
         "tier 1"
     }
 
+    fn serves(&self, kind: TrapKind) -> bool {
+        matches!(kind, TrapKind::InsnSync | TrapKind::Mode)
+    }
+
     fn execute(&mut self, code: &[u8], situation: &mut Situation) -> Left {
         let mut guard = WINDOW.lock().unwrap_or_else(PoisonError::into_inner);
         window(&mut guard).copy_from_slice(&situation.memory.bytes);
