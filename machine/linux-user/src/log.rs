@@ -2,11 +2,9 @@
 
 use crate::config::RunConfig;
 use crate::error::RunError;
+use crate::syscall::reserve_fd;
 use std::fs::OpenOptions;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
-
-/// Lowest descriptor for isomorph's own files: out of the way of the guest's.
-const OWN_FD_MIN: RawFd = 1000;
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
 
 /// A sink for lines of text, usable from every thread.
 pub struct Log {
@@ -28,14 +26,9 @@ impl Log {
             .create(true)
             .open(path)
             .map_err(failed)?;
-        // SAFETY: duplicating a descriptor touches no memory.
-        let fd = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_DUPFD_CLOEXEC, OWN_FD_MIN) };
-        if fd < 0 {
-            return Ok(Self {
-                file: Some(file.into()),
-            });
-        }
-        // SAFETY: the descriptor is new and nobody else's.
+        // Out of the way of the guest's descriptors, and of its `close_range`.
+        let fd = reserve_fd(file.into_raw_fd());
+        // SAFETY: the descriptor is ours and nobody else's.
         Ok(Self {
             file: Some(unsafe { OwnedFd::from_raw_fd(fd) }),
         })
