@@ -5,6 +5,7 @@ use crate::signal::{self, SignalState};
 use crate::syscall::uaccess;
 use crate::task::{Process, Task};
 use crate::thread::CloneArgs;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -37,27 +38,36 @@ fn unblock_signals(task: &Task) {
 /// Starts a process with a copy of the memory.
 pub fn fork(task: &mut Task, args: &CloneArgs) -> SysResult {
     block_signals(task)?;
+    let result = fork_blocked(task, args);
+    unblock_signals(task);
+    result
+}
+
+fn fork_blocked(task: &mut Task, args: &CloneArgs) -> SysResult {
     let process = task.process.clone();
     let engine = process.engine.clone();
     let translations = engine.fork_prepare();
-    let memory = process.mm.freeze();
-    let actions = process.actions.lock();
-    let unknown = process.unknown_syscalls.lock();
-    let pid = host_fork(args);
-    drop((unknown, actions, memory));
-    let result = match pid {
+    let copied = Handshake::new()?;
+    let pid = {
+        let _memory = process.mm.freeze();
+        let _actions = process.actions.lock();
+        let _unknown = process.unknown_syscalls.lock();
+        host_fork(args)
+    };
+    match pid {
         Ok(0) => {
             let ready = translations.child(&task.vcpu);
+            drop(copied);
             become_child(task, args);
-            match ready {
-                Ok(()) => Ok(0),
-                Err(error) => {
-                    process.log.line(format_args!("isomorph: fork: {error}"));
-                    process.end(125)
-                }
+            if let Err(error) = ready {
+                process.log.line(format_args!("isomorph: fork: {error}"));
+                process.end(125)
             }
+            Ok(0)
         }
         Ok(pid) => {
+            // Code memory is shared until the child has its own: it must not change meanwhile.
+            copied.wait();
             translations.parent();
             if args.has(libc::CLONE_PARENT_SETTID) {
                 let _ = uaccess::write(task, args.parent_tid, &(pid as i32));
@@ -68,9 +78,35 @@ pub fn fork(task: &mut Task, args: &CloneArgs) -> SysResult {
             translations.parent();
             Err(errno)
         }
-    };
-    unblock_signals(task);
-    result
+    }
+}
+
+/// A pipe that tells the parent that the child has dropped it, or has died.
+struct Handshake {
+    read: OwnedFd,
+    write: OwnedFd,
+}
+
+impl Handshake {
+    fn new() -> Result<Self, Errno> {
+        let mut ends = [0; 2];
+        // SAFETY: the array is live; the descriptors are new and nobody else's.
+        unsafe {
+            if libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) != 0 {
+                return Err(Errno::EAGAIN);
+            }
+            Ok(Self { read: OwnedFd::from_raw_fd(ends[0]), write: OwnedFd::from_raw_fd(ends[1]) })
+        }
+    }
+
+    /// Waits until nobody has the writing end.
+    fn wait(self) {
+        let Self { read, write } = self;
+        drop(write);
+        let mut byte = 0_u8;
+        // SAFETY: the buffer is live. Signals are blocked: only the end of the pipe ends it.
+        while unsafe { libc::read(read.as_raw_fd(), (&raw mut byte).cast(), 1) } > 0 {}
+    }
 }
 
 /// The host's fork. The C library's where it will do, since it keeps the heap usable in the child
