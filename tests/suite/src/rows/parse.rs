@@ -53,9 +53,7 @@ fn row(line: usize, text: &str) -> Result<Row, RowError> {
         .ok_or_else(|| error(rest, "a disassembly"))?;
     let bits = u32::from_str_radix(word, 16).map_err(|_| error(word, "an instruction word"))?;
     let all = |text: &str| -> Result<Vec<Item>, RowError> {
-        text.split_whitespace()
-            .map(|i| item(i).map_err(|e| error(i, e)))
-            .collect()
+        text.split_whitespace().map(|i| item(line, i)).collect()
     };
     Ok(Row {
         line,
@@ -68,41 +66,45 @@ fn row(line: usize, text: &str) -> Result<Row, RowError> {
     })
 }
 
-fn item(text: &str) -> Result<Item, &'static str> {
-    let (name, value) = text.split_once('=').ok_or("an item with `=`")?;
-    if let Some(address) = name.strip_prefix('[').and_then(|n| n.strip_suffix(']')) {
-        let address = value::integer(address).ok_or("an address")?;
-        let bytes = value::bytes(value).ok_or("bytes in hexadecimal")?;
-        let end = address
-            .checked_add(bytes.len() as u64)
-            .ok_or("an address")?;
-        if address < MEMORY || end > MEMORY + MEMORY_BYTES as u64 {
-            return Err("an address in the data");
-        }
-        return Ok(Item::Memory(address, bytes));
-    }
-    if let Some(n) = value::x_register(name) {
-        return match value {
-            "*" => Ok(Item::AnyX(n)),
-            _ => value::integer(value)
-                .map(|v| Item::X(n, v))
-                .ok_or("an integer"),
+fn item(line: usize, text: &str) -> Result<Item, RowError> {
+    let fault = |expected| RowError {
+        line,
+        text: text.to_owned(),
+        expected,
+    };
+    let (name, value) = text.split_once('=').ok_or(fault("an item with `=`"))?;
+    let (item, expected) = if name.starts_with('[') {
+        (memory(name, value), "bytes at an address in the data")
+    } else if let Some(n) = value::x_register(name) {
+        let item = match value {
+            "*" => Some(Item::AnyX(n)),
+            _ => value::integer(value).map(|v| Item::X(n, v)),
         };
-    }
-    if let Some(n) = value::f_register(name) {
-        return value::float(value)
-            .map(|v| Item::F(n, v))
-            .ok_or("a floating-point value");
-    }
-    match name {
-        "frm" => value::integer(value)
-            .map(Item::Frm)
-            .ok_or("a rounding mode"),
-        "flags" => value::flags(value).map(Item::Flags).ok_or("flags"),
-        "pc" => value::integer(value).map(Item::Pc).ok_or("an address"),
-        "trap" => trap(value).map(Item::Trap).ok_or("a trap"),
-        _ => Err("a register, [address], frm, flags, pc or trap"),
-    }
+        (item, "an integer")
+    } else if let Some(n) = value::f_register(name) {
+        let item = value::float(value).map(|v| Item::F(n, v));
+        (item, "a floating-point value")
+    } else {
+        let item = match name {
+            "frm" => value::integer(value).map(Item::Frm),
+            "flags" => value::flags(value).map(Item::Flags),
+            "pc" => value::integer(value).map(Item::Pc),
+            "trap" => trap(value).map(Item::Trap),
+            _ => None,
+        };
+        (item, "a register, [address], frm, flags, pc or trap")
+    };
+    item.ok_or(fault(expected))
+}
+
+/// `[ADDRESS]=BYTES`, inside the data.
+fn memory(name: &str, value: &str) -> Option<Item> {
+    let address = name.strip_prefix('[')?.strip_suffix(']')?;
+    let address = value::integer(address)?;
+    let bytes = value::bytes(value)?;
+    let end = address.checked_add(bytes.len() as u64)?;
+    let inside = address >= MEMORY && end <= MEMORY + MEMORY_BYTES as u64;
+    inside.then_some(Item::Memory(address, bytes))
 }
 
 fn trap(text: &str) -> Option<Left> {
@@ -137,7 +139,7 @@ mod tests {
             ),
             (
                 "addi 00150513 x | [0x1]=00 =>",
-                "line 1: cannot read `[0x1]=00`: an address in",
+                "line 1: cannot read `[0x1]=00`: bytes at an",
             ),
             ("addi 001505x3 x | =>", "line 1: cannot read `001505x3`"),
         ] {
