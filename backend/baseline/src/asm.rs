@@ -304,7 +304,7 @@ impl Asm {
 
     /// Moves the bytes from `start` on so that the next byte's address plus `ahead` is at most 4
     /// modulo 8; fills with no operation before them.
-    #[inline(always)]
+    #[inline(never)]
     pub(crate) fn align_rel32(&mut self, start: u32, ahead: u64) {
         let at = self.base.wrapping_add(self.pos as u64).wrapping_add(ahead) & 7;
         if at > 4 {
@@ -394,7 +394,7 @@ impl Asm {
     }
 
     /// `op reg, rm` (or `op rm, reg`, as the opcode says) with `imm` immediate bytes to come.
-    #[inline(always)]
+    #[inline(never)]
     fn op_full(&mut self, op: Opc, w: bool, reg: u8, rm: Rm, imm: usize, byte_reg: bool) {
         match rm {
             Rm::R(r) => {
@@ -411,13 +411,13 @@ impl Asm {
     }
 
     /// An instruction with a register and a register-or-memory operand.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn op(&mut self, op: Opc, w: bool, reg: u8, rm: Rm) {
         self.op_full(op, w, reg, rm, 0, false);
     }
 
     /// As [`Self::op`], the operand `rm` (or `reg` of a byte store) being an 8-bit register.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn op8(&mut self, op: Opc, w: bool, reg: u8, rm: Rm) {
         self.op_full(op, w, reg, rm, 0, true);
     }
@@ -436,25 +436,25 @@ impl Asm {
     }
 
     /// `mov d, s` (nothing if they are equal and the move is of 64 bits).
-    #[inline(always)]
+    #[inline(never)]
     pub(crate) fn mov(&mut self, w: bool, d: u8, s: u8) {
         if d != s || !w {
             self.op(MOV_LOAD, w, d, Rm::R(s));
         }
     }
 
-    #[inline(always)]
+    #[inline]
     pub(crate) fn load(&mut self, w: bool, d: u8, m: Mem) {
         self.op(MOV_LOAD, w, d, Rm::M(m));
     }
 
-    #[inline(always)]
+    #[inline]
     pub(crate) fn store(&mut self, w: bool, m: Mem, s: u8) {
         self.op(MOV_STORE, w, s, Rm::M(m));
     }
 
     /// `mov d, value` in the shortest form; changes no flags.
-    #[inline(always)]
+    #[inline(never)]
     pub(crate) fn mov_imm(&mut self, d: u8, value: u64) {
         if value >> 32 == 0 {
             let (h, n) = Self::head(Opc::one(0xb8 | d & 7), false, 0, 0, d, false);
@@ -492,7 +492,7 @@ impl Asm {
     }
 
     /// `op d, rm`.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn alu(&mut self, op: Alu, w: bool, d: u8, rm: Rm) {
         self.op(Opc::one((op as u8) << 3 | 3), w, d, rm);
     }
@@ -503,7 +503,7 @@ impl Asm {
     }
 
     /// `op rm, imm`.
-    #[inline(always)]
+    #[inline(never)]
     pub(crate) fn alu_imm(&mut self, op: Alu, w: bool, rm: Rm, imm: i32) {
         if imm as i8 as i32 == imm {
             self.op_full(Opc::one(0x83), w, op as u8, rm, 1, false);
@@ -534,7 +534,7 @@ impl Asm {
     }
 
     /// `op r, imm8`.
-    #[inline(always)]
+    #[inline(never)]
     pub(crate) fn shift_imm(&mut self, op: Shift, w: bool, r: u8, imm: u8) {
         if imm == 1 {
             self.op(Opc::one(0xd1), w, op as u8, Rm::R(r));
@@ -561,7 +561,7 @@ impl Asm {
     }
 
     /// `lea d, [m]`.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn lea(&mut self, w: bool, d: u8, m: Mem) {
         self.op(LEA, w, d, Rm::M(m));
     }
@@ -584,7 +584,7 @@ impl Asm {
     }
 
     /// `jcc rel32` to come.
-    #[inline(always)]
+    #[inline(never)]
     pub(crate) fn jcc(&mut self, cc: Cc) -> Fix {
         self.put(0x0f | (0x80 | cc as u64) << 8, 6);
         Fix(self.pos as u32 - 4)
@@ -603,13 +603,13 @@ impl Asm {
     }
 
     /// Lets a displacement lead to the next byte.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn bind(&mut self, fix: Fix) {
         self.bind_to(fix, self.pos as u32);
     }
 
     /// Lets a displacement lead to offset `to`.
-    #[inline(always)]
+    #[inline(never)]
     pub(crate) fn bind_to(&mut self, fix: Fix, to: u32) {
         let at = fix.0 as usize;
         let rel = to.wrapping_sub(fix.0 + 4);
@@ -732,7 +732,7 @@ impl Asm {
     }
 
     /// A VEX instruction (128-bit or scalar) with `imm` immediate bytes to come.
-    #[inline(always)]
+    #[inline(never)]
     fn vex_full(&mut self, op: Vex, w: bool, reg: u8, v: u8, rm: Rm, imm: usize) {
         let (x, b) = match rm {
             Rm::R(r) => (0, r),
@@ -759,7 +759,7 @@ impl Asm {
     }
 
     /// A VEX instruction: `op reg, v, rm` (`v` = 0 if it has no such operand).
-    #[inline(always)]
+    #[inline]
     pub(crate) fn vex(&mut self, op: Vex, w: bool, reg: u8, v: u8, rm: Rm) {
         self.vex_full(op, w, reg, v, rm, 0);
     }

@@ -1,7 +1,7 @@
 //! One pass over a block: the dispatch, operand access and cold code.
 
 use crate::asm::{Asm, Cc, Fix, Mem, RAX, RBP, RCX, RDX, Rm, v};
-use crate::compiled::{Compiled, EdgeSite, EmitError, Runtime};
+use crate::compiled::{Compiled, EdgeSite, EmitError, MapEntry, Runtime};
 use crate::header::{Header, JUMP_CACHE_OFFSET, RBP_BIAS};
 use crate::regs::{Opnd, Regs, header};
 use isomorph_ir::{Block, Inst, Op, OpFlags, Type, Val};
@@ -52,8 +52,6 @@ pub(crate) struct Compile<'a> {
     pub(crate) pc: u64,
     /// Position in the block's operations.
     pub(crate) at: usize,
-    /// Operations at the front of the rest that were emitted with an earlier one.
-    pub(crate) skip: usize,
     /// Fixes of `cmp rax, [cell]` by landing.
     pub(crate) cells: &'a mut Vec<Fix>,
     pub(crate) error: Option<EmitError>,
@@ -64,14 +62,20 @@ impl Compile<'_> {
     pub(crate) fn run(&mut self, first_edge: u32) -> Result<(), EmitError> {
         self.entry();
         let mut ended = false;
-        while let Some(&inst) = self.block.insts.get(self.at) {
+        let block = self.block;
+        while let Some(inst) = block.insts.get(self.at) {
+            if inst.op == Op::InsnStart {
+                self.insn_start(inst);
+                self.at += 1;
+                continue;
+            }
             self.asm.reserve();
             self.regs.next_op();
-            self.inst(&inst);
+            self.inst(inst);
             if self.regs.malformed | self.regs.exhausted | self.error.is_some() {
                 return Err(self.failure(inst.op));
             }
-            self.at += 1 + std::mem::take(&mut self.skip);
+            self.at += 1;
             if matches!(inst.op, Op::Exit | Op::Jump | Op::Trap) {
                 ended = true;
                 break;
@@ -125,16 +129,18 @@ impl Compile<'_> {
     }
 
     #[inline(always)]
+    fn insn_start(&mut self, i: &Inst) {
+        self.pc = i.pc();
+        self.out.map.push(MapEntry {
+            host: self.asm.pos(),
+            guest_pc: i.pc(),
+        });
+    }
+
+    #[inline(always)]
     fn inst(&mut self, i: &Inst) {
         match i.op {
-            Op::Nop => {}
-            Op::InsnStart => {
-                self.pc = i.pc();
-                self.out.map.push(crate::MapEntry {
-                    host: self.asm.pos(),
-                    guest_pc: i.pc(),
-                });
-            }
+            Op::Nop | Op::InsnStart => {}
             Op::Mov => self.mov(i),
             Op::Add => self.add(i),
             Op::Sub => self.sub(i),
@@ -180,13 +186,13 @@ impl Compile<'_> {
     }
 
     /// Reads an operand.
-    #[inline(always)]
+    #[inline(never)]
     pub(crate) fn take(&mut self, v: Val) -> Opnd {
         self.regs.take(v, self.block)
     }
 
     /// The value of `o` in a general register (its own, or a scratch register).
-    #[inline(always)]
+    #[inline]
     pub(crate) fn reg(&mut self, o: Opnd) -> u8 {
         match o {
             Opnd::R(r) => r,
@@ -199,7 +205,7 @@ impl Compile<'_> {
     }
 
     /// `d = o` (64 bits, or at least the low 32 if not `w`).
-    #[inline(always)]
+    #[inline(never)]
     pub(crate) fn to(&mut self, w: bool, d: u8, o: Opnd) {
         match o {
             Opnd::R(r) => self.asm.mov(true, d, r),
@@ -211,7 +217,7 @@ impl Compile<'_> {
 
     /// The value of `o` as a register-or-memory operand; constants and vector registers go to a
     /// scratch register.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn rm(&mut self, o: Opnd) -> Rm {
         match o {
             Opnd::R(r) => Rm::R(r),
@@ -222,7 +228,7 @@ impl Compile<'_> {
 
     /// Where the next operation would move the temporary `d`, if it is its only reader: a result
     /// may be computed there directly.
-    #[inline(always)]
+    #[inline(never)]
     fn hint(&mut self, d: Val) -> Option<Opnd> {
         if d.as_temp().is_none() || self.regs.uses(d) != 1 {
             return None;
@@ -236,11 +242,11 @@ impl Compile<'_> {
         if next.op.info().flags.has(OpFlags::BARRIER) {
             return None;
         }
-        Some(self.regs.place(g).opnd)
+        Some(self.regs.place(g))
     }
 
     /// The general register to compute result `d` in, see [`Regs::dst`].
-    #[inline(always)]
+    #[inline(never)]
     pub(crate) fn dst(&mut self, d: Val, prefer: Opnd) -> u8 {
         let hint = match self.hint(d) {
             Some(Opnd::R(r)) => Some(r),
@@ -250,7 +256,7 @@ impl Compile<'_> {
     }
 
     /// The vector register to compute result `d` in.
-    #[inline(always)]
+    #[inline(never)]
     pub(crate) fn dst_x(&mut self, d: Val, prefer: Opnd) -> u8 {
         let hint = match self.hint(d) {
             Some(Opnd::X(x)) => Some(x),

@@ -29,9 +29,9 @@ impl Compile<'_> {
         }
         let a = self.take(i.a);
         if let (Some(n), Opnd::I(x)) = (i.d.as_global(), a)
-            && let Opnd::M(m) = self.regs.place(n).opnd
+            && let Opnd::M(m) = self.regs.place(n)
             && let Some(imm) = imm32(true, x)
-            && self.regs.place(n).ty == Type::I64
+            && self.regs.type_of(n) == Type::I64
         {
             return self.asm.store_imm(true, m, imm);
         }
@@ -44,7 +44,6 @@ impl Compile<'_> {
     }
 
     /// Emits `op [d], b` if `d` lives in memory and is the first operand too.
-    #[inline(always)]
     fn in_memory(&mut self, alu: Alu, i: &Inst, a: Opnd, b: Opnd) -> bool {
         let Opnd::M(m) = a else { return false };
         if i.d != i.a || i.ty != Type::I64 {
@@ -64,7 +63,7 @@ impl Compile<'_> {
     }
 
     /// `d = d op b`.
-    #[inline(always)]
+    #[inline(never)]
     fn alu_operand(&mut self, alu: Alu, w: bool, d: u8, b: Opnd) {
         match b {
             Opnd::I(x) => match imm32(w, x) {
@@ -82,7 +81,6 @@ impl Compile<'_> {
     }
 
     /// Brings a constant that is no immediate into a register before the result's is chosen.
-    #[inline(always)]
     fn small(&mut self, w: bool, o: Opnd) -> Opnd {
         match o {
             Opnd::I(x) if imm32(w, x).is_none() => Opnd::R(self.reg(o)),
@@ -357,7 +355,7 @@ impl Compile<'_> {
 
     /// Compares and returns the condition code that holds exactly if `a cond b`, and the offset
     /// of the instruction that sets the flags (the last one emitted).
-    #[inline(always)]
+    #[inline(never)]
     pub(crate) fn compare(&mut self, ty: Type, cond: Cond, a: Opnd, b: Opnd) -> (u32, Cc) {
         let (mut a, mut b, mut cond) = (a, b, cond);
         if ty.bits() < 32 {
@@ -392,7 +390,7 @@ impl Compile<'_> {
         (self.emit_cmp(w, a, b), cc)
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn emit_cmp(&mut self, w: bool, a: Opnd, b: Opnd) -> u32 {
         let a = match (a, b) {
             (Opnd::M(m), Opnd::R(r)) => {
@@ -438,7 +436,7 @@ impl Compile<'_> {
             return self.malformed();
         };
         let (a, b) = (self.take(i.a), self.take(i.b));
-        let mapped = match i.d.as_global().map(|n| self.regs.place(n).opnd) {
+        let mapped = match i.d.as_global().map(|n| self.regs.place(n)) {
             Some(d @ Opnd::R(_)) => a != d && b != d,
             _ => false,
         };

@@ -103,7 +103,6 @@ impl Emitter {
             out,
             pc: block.pc,
             at: 0,
-            skip: 0,
             cells: &mut self.cells,
             error: None,
         };

@@ -13,7 +13,7 @@ use std::mem::offset_of;
 
 impl Compile<'_> {
     /// The operand for the guest memory at `a + disp`.
-    #[inline(always)]
+    #[inline(never)]
     pub(crate) fn address(&mut self, a: Opnd, disp: i64) -> Mem {
         if let Opnd::I(base) = a {
             let at = base.wrapping_add(disp as u64);
@@ -73,7 +73,7 @@ impl Compile<'_> {
     }
 
     /// `d = [at]`, extended to `ty`.
-    #[inline(always)]
+    #[inline(never)]
     pub(crate) fn load_int(&mut self, d: u8, ty: Type, mem: MemOp, at: Mem) {
         if mem.big_endian() && mem.size_log2() != 0 {
             return self.load_swapped(d, ty, mem, at);

@@ -104,6 +104,8 @@ struct TempState {
 #[derive(Debug, Default)]
 pub(crate) struct Regs {
     places: Vec<Place>,
+    /// Their operands, by global.
+    opnds: Vec<Opnd>,
     temps: Vec<TempState>,
     /// Temporary in each scratch register: general 0–2, vector 0–2.
     gpr: [u16; 3],
@@ -128,6 +130,7 @@ pub(crate) struct Regs {
 impl Regs {
     pub(crate) fn new(places: Vec<Place>) -> Self {
         Self {
+            opnds: places.iter().map(|p| p.opnd).collect(),
             places,
             ..Self::default()
         }
@@ -166,19 +169,20 @@ impl Regs {
     }
 
     /// Where global `n` is.
-    #[inline(always)]
-    pub(crate) fn place(&mut self, n: usize) -> Place {
-        match self.places.get(n) {
-            Some(&p) => p,
+    #[inline]
+    pub(crate) fn place(&mut self, n: usize) -> Opnd {
+        match self.opnds.get(n) {
+            Some(&o) => o,
             None => {
                 self.malformed = true;
-                Place {
-                    opnd: Opnd::I(0),
-                    slot: state(0),
-                    ty: Type::I64,
-                }
+                Opnd::I(0)
             }
         }
+    }
+
+    /// Type of global `n`.
+    pub(crate) fn type_of(&self, n: usize) -> Type {
+        self.places.get(n).map_or(Type::I64, |p| p.ty)
     }
 
     /// Remaining reads of temporary `v`; 0 for anything else.
@@ -190,10 +194,10 @@ impl Regs {
 
     /// Reads an operand: where it is. Its register stays valid to the end of the operation, also
     /// if this was the temporary's last read.
-    #[inline(always)]
+    #[inline(never)]
     pub(crate) fn take(&mut self, v: Val, block: &Block) -> Opnd {
         if let Some(n) = v.as_global() {
-            return self.place(n).opnd;
+            return self.place(n);
         }
         if let Some(n) = v.as_temp() {
             return self.take_temp(n);
@@ -249,10 +253,8 @@ impl Regs {
     /// True if the F32 value of `v` has ones above it in its register.
     pub(crate) fn is_boxed(&self, v: Val) -> bool {
         match (v.as_global(), v.as_temp()) {
-            (Some(n), _) => match self.places.get(n) {
-                Some(Place {
-                    opnd: Opnd::X(x), ..
-                }) => self.boxed >> x & 1 != 0,
+            (Some(n), _) => match self.opnds.get(n) {
+                Some(Opnd::X(x)) => self.boxed >> x & 1 != 0,
                 _ => false,
             },
             (_, Some(n)) => self.temps.get(n).is_some_and(|t| t.boxed),
@@ -263,7 +265,7 @@ impl Regs {
     /// Notes whether the value of `v` has ones above its low half.
     pub(crate) fn set_boxed(&mut self, v: Val, boxed: bool) {
         if let Some(n) = v.as_global() {
-            if let Opnd::X(x) = self.place(n).opnd {
+            if let Opnd::X(x) = self.place(n) {
                 self.boxed = self.boxed & !(1 << x) | u16::from(boxed) << x;
             }
         } else if let Some(t) = v.as_temp().and_then(|n| self.temps.get_mut(n)) {
@@ -469,10 +471,10 @@ impl Regs {
     /// The general register to compute result `d` in; may be one of the operands' registers.
     /// [`Self::finish`] follows once it is written. `hint` is a register that the next operation
     /// would move a temporary to.
-    #[inline(always)]
+    #[inline(never)]
     pub(crate) fn dst(&mut self, asm: &mut Asm, d: Val, prefer: Opnd, hint: Option<u8>) -> u8 {
         if let Some(n) = d.as_global() {
-            if let Opnd::R(r) = self.place(n).opnd {
+            if let Opnd::R(r) = self.place(n) {
                 self.overwrite_gpr(asm, r);
                 return r;
             }
@@ -499,10 +501,10 @@ impl Regs {
     }
 
     /// The vector register to compute result `d` in, as [`Self::dst`].
-    #[inline(always)]
+    #[inline(never)]
     pub(crate) fn dst_x(&mut self, asm: &mut Asm, d: Val, prefer: Opnd, hint: Option<u8>) -> u8 {
         if let Some(n) = d.as_global() {
-            if let Opnd::X(x) = self.place(n).opnd {
+            if let Opnd::X(x) = self.place(n) {
                 self.overwrite_xmm(asm, x);
                 self.boxed &= !(1 << x);
                 return x;
@@ -547,14 +549,12 @@ impl Regs {
         }
     }
 
-    #[inline(always)]
     fn overwrite_gpr(&mut self, asm: &mut Asm, r: u8) {
         if !self.aliases.is_empty() {
             self.save_aliases(asm, Loc::R(r));
         }
     }
 
-    #[inline(always)]
     fn overwrite_xmm(&mut self, asm: &mut Asm, x: u8) {
         if !self.aliases.is_empty() {
             self.save_aliases(asm, Loc::X(x));
@@ -577,37 +577,28 @@ impl Regs {
     }
 
     /// Stores result `d`, computed in general register `r`, if it lives in the guest state.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn finish(&mut self, asm: &mut Asm, d: Val, r: u8) {
         if let Some(n) = d.as_global()
-            && let Place {
-                opnd: Opnd::M(m),
-                ty,
-                ..
-            } = self.place(n)
+            && let Opnd::M(m) = self.place(n)
         {
-            match ty {
+            match self.type_of(n) {
                 Type::I8 => asm.op8(MOV_STORE8, false, r, Rm::M(m)),
                 Type::I16 => asm.op(MOV_STORE16, false, r, Rm::M(m)),
-                _ => asm.store(ty == Type::I64, m, r),
+                ty => asm.store(ty == Type::I64, m, r),
             }
         }
     }
 
     /// Stores result `d`, computed in vector register `x`, if it lives in the guest state.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn finish_x(&mut self, asm: &mut Asm, d: Val, x: u8) {
         if let Some(n) = d.as_global()
-            && let Place {
-                opnd: Opnd::M(m),
-                ty,
-                ..
-            } = self.place(n)
+            && let Opnd::M(m) = self.place(n)
         {
-            let op = if ty == Type::F32 {
-                v::MOVSS_STORE
-            } else {
-                v::MOVSD_STORE
+            let op = match self.type_of(n) {
+                Type::F32 => v::MOVSS_STORE,
+                _ => v::MOVSD_STORE,
             };
             asm.vex(op, false, x, 0, Rm::M(m));
         }
