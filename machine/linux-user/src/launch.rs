@@ -61,7 +61,7 @@ impl Plan {
             stack_top: stack_top - (random.bits(8) << 4),
             stack_size,
             mmap_base: below - random.bits(for_mmap) * PAGE,
-            program: (ceiling / 3 & !(PAGE - 1)) + random.bits(for_program) * PAGE,
+            program: ((ceiling / 3) & !(PAGE - 1)) + random.bits(for_program) * PAGE,
             brk_offset: random.bits(bits.saturating_sub(13).min(13)) * PAGE,
         }
     }
@@ -164,11 +164,11 @@ fn open_program(config: &RunConfig) -> Result<Program, RunError> {
                 path: config.program.clone(),
                 errno,
             };
-            match exec::find_program(&config.program, argv, sysroot).map_err(missing)? {
-                Target {
-                    path, file, argv, ..
-                } => (path, file, argv),
-            }
+            let found = exec::find_program(&config.program, argv, sysroot);
+            let Target {
+                path, file, argv, ..
+            } = found.map_err(missing)?;
+            (path, file, argv)
         }
     };
     let elf = Elf::read(&file).map_err(|source| RunError::Elf {
@@ -257,7 +257,7 @@ pub fn launch(config: RunConfig) -> Result<(Task, HandlerStack), RunError> {
         argv: program.argv,
     };
     set_name(&program.path);
-    let engine_config = crate::dump::engine_config(&config, &log);
+    let engine_config = crate::dump::engine_config(&config, &model, &log);
     let engine = Engine::new(Cpu::new(model), engine_config, Box::new(mm.fetch()))?;
     let mut state = crate::cpu::State::new();
     state.pc = linker.map_or(main.entry, |linker| linker.entry);

@@ -95,7 +95,10 @@ impl Handshake {
             if libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) != 0 {
                 return Err(Errno::EAGAIN);
             }
-            Ok(Self { read: OwnedFd::from_raw_fd(ends[0]), write: OwnedFd::from_raw_fd(ends[1]) })
+            Ok(Self {
+                read: OwnedFd::from_raw_fd(ends[0]),
+                write: OwnedFd::from_raw_fd(ends[1]),
+            })
         }
     }
 

@@ -37,7 +37,7 @@ pub fn sys_munmap(task: &mut Task, args: [u64; 6]) -> SysResult {
 /// A page-aligned range below the ceiling.
 fn range(task: &Task, addr: u64, len: u64) -> Option<(u64, u64)> {
     let end = addr.checked_add(page_up(len)?)?;
-    (addr % PAGE == 0 && end <= task.process.mm.ceiling()).then_some((addr, end))
+    (addr.is_multiple_of(PAGE) && end <= task.process.mm.ceiling()).then_some((addr, end))
 }
 
 const PROT_GROWSDOWN: u32 = 0x0100_0000;
@@ -45,7 +45,7 @@ const PROT_GROWSUP: u32 = 0x0200_0000;
 
 /// `mprotect(addr, length, prot)`.
 pub fn sys_mprotect(task: &mut Task, args: [u64; 6]) -> SysResult {
-    if args[0] % PAGE != 0 {
+    if !args[0].is_multiple_of(PAGE) {
         return Err(Errno::EINVAL);
     }
     let mut prot = args[2] as u32;
@@ -246,7 +246,7 @@ pub fn sys_brk(task: &mut Task, args: [u64; 6]) -> SysResult {
 
 /// `madvise(addr, length, advice)`.
 pub fn sys_madvise(task: &mut Task, args: [u64; 6]) -> SysResult {
-    if args[0] % PAGE != 0 {
+    if !args[0].is_multiple_of(PAGE) {
         return Err(Errno::EINVAL);
     }
     let (start, end) = range(task, args[0], args[1]).ok_or(Errno::ENOMEM)?;
