@@ -1,4 +1,5 @@
 //! Cross-crate tests: instruction rows, random programs, real programs, habits.
 #![forbid(unsafe_code)]
 
+pub mod random;
 pub mod rows;
