@@ -207,7 +207,7 @@ fn open_interpreter(
 }
 
 /// Makes the process and its first thread.
-pub fn launch(config: RunConfig) -> Result<(Task, HandlerStack), RunError> {
+pub fn launch(config: RunConfig) -> Result<Task, RunError> {
     if config.guest_base != 0 {
         return Err(RunError::GuestBase {
             base: config.guest_base,
@@ -275,15 +275,12 @@ pub fn launch(config: RunConfig) -> Result<(Task, HandlerStack), RunError> {
     first_task(process, state)
 }
 
-fn first_task(
-    process: Arc<Process>,
-    state: crate::cpu::State,
-) -> Result<(Task, HandlerStack), RunError> {
+fn first_task(process: Arc<Process>, state: crate::cpu::State) -> Result<Task, RunError> {
     let no_memory = |errno| RunError::Memory {
         what: "a signal stack",
         errno,
     };
-    let handler_stack = HandlerStack::install().map_err(no_memory)?;
+    HandlerStack::new().map_err(no_memory)?.install();
     let vcpu = process.engine.new_vcpu(state)?;
     let mask = signal::host_thread_mask();
     let signal = SignalState::new(mask, vcpu.kick());
@@ -298,7 +295,7 @@ fn first_task(
         clear_child_tid: 0,
         exit: None,
     };
-    Ok((task, handler_stack))
+    Ok(task)
 }
 
 /// The program's absolute path.

@@ -33,7 +33,7 @@ pub use error::RunError;
 ///
 /// [`RunError`] if the program could not be started.
 pub fn run(config: RunConfig) -> Result<std::convert::Infallible, RunError> {
-    let (mut task, _handler_stack) = launch::launch(config)?;
+    let mut task = launch::launch(config)?;
     let status = task.run();
     task.leave();
     // Other threads of the guest may go on; the host's kernel keeps the process until they end.

@@ -1,7 +1,7 @@
 //! Guest processes: fork, vfork and the end.
 
 use crate::errno::{Errno, SysResult};
-use crate::signal::{self, SignalState};
+use crate::signal::{self, HandlerStack, SignalState};
 use crate::syscall::uaccess;
 use crate::task::{Process, Task};
 use crate::thread::CloneArgs;
@@ -52,6 +52,7 @@ fn fork_blocked(task: &mut Task, args: &CloneArgs) -> SysResult {
         let _memory = process.mm.freeze();
         let _actions = process.actions.lock();
         let _unknown = process.unknown_syscalls.lock();
+        let _stacks = HandlerStack::freeze();
         host_fork(args)
     };
     match pid {

@@ -392,6 +392,28 @@ pub fn force(task: &mut Task, info: &Info) {
     act(task, info);
 }
 
+/// Gives a signal that was meant for the whole process, and that this thread has taken but will
+/// not live to handle, to the other threads. All signals are blocked.
+pub fn pass_on(task: &Task) {
+    if !task.signal.in_flight() {
+        return;
+    }
+    let info = task.signal.inbox.info(ASYNC_SLOT);
+    let code = (info[1] as u32).cast_signed();
+    if code != libc::SI_TKILL {
+        let signo = signo_of(&info);
+        // SAFETY: the structure is live.
+        unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigqueueinfo,
+                libc::getpid(),
+                signo,
+                &raw const info,
+            )
+        };
+    }
+}
+
 /// Does what the guest wants about a signal.
 fn act(task: &mut Task, info: &Info) {
     let signo = signo_of(info);
@@ -497,11 +519,13 @@ fn call_handler(task: &mut Task, info: &Info, action: &Action) -> Result<(), Err
     } else {
         0
     };
+    let before = host_mask(task.signal.mask);
     let blocked = task.signal.wait_mask.take().unwrap_or(task.signal.mask);
     task.signal.mask = (blocked | action.mask | itself) & !UNBLOCKABLE;
+    let after = host_mask(task.signal.mask);
     // While another signal is in flight the host's mask stays shut: its delivery opens it.
-    if slot_of(signo) != ASYNC_SLOT && !task.signal.in_flight() {
-        set_host_mask(host_mask(task.signal.mask));
+    if slot_of(signo) != ASYNC_SLOT && after != before && !task.signal.in_flight() {
+        set_host_mask(after);
     }
     let call = arch::HandlerCall {
         handler: action.handler,
