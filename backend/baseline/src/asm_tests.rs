@@ -65,7 +65,11 @@ fn check_mem(i: &Instruction, m: Mem) {
     };
     assert_eq!(i.memory_base(), reg(m.base), "{i} for {m:?}");
     assert_eq!(i.memory_index(), reg(m.index), "{i} for {m:?}");
-    assert_eq!(i.memory_displacement64() as i64, i64::from(m.disp), "{i} for {m:?}");
+    assert_eq!(
+        i.memory_displacement64() as i64,
+        i64::from(m.disp),
+        "{i} for {m:?}"
+    );
     if m.index != NO_REG {
         assert_eq!(i.memory_index_scale(), 1 << m.scale);
     }
@@ -92,7 +96,10 @@ fn register_forms() {
             let i = one(|a| a.shift_x(Shift::Sar, true, d, Rm::R(s), 9));
             assert_eq!((i.mnemonic(), gpr(&i, 2)), (Mnemonic::Sarx, Register::R9));
             let i = one(|a| a.andn(true, d, s, Rm::R(11)));
-            assert_eq!((gpr(&i, 0), gpr(&i, 1), gpr(&i, 2)), (rd, rs, Register::R11));
+            assert_eq!(
+                (gpr(&i, 0), gpr(&i, 1), gpr(&i, 2)),
+                (rd, rs, Register::R11)
+            );
         }
         let rd = GPR64[usize::from(d)];
         let i = one(|a| a.bswap(true, d));
@@ -102,7 +109,10 @@ fn register_forms() {
         let i = one(|a| a.push(d));
         assert_eq!((i.mnemonic(), gpr(&i, 0)), (Mnemonic::Push, rd));
         let i = one(|a| a.test_imm(false, Rm::R(d), 7));
-        assert_eq!((i.mnemonic(), gpr(&i, 0), i.immediate(1)), (Mnemonic::Test, rd, 7));
+        assert_eq!(
+            (i.mnemonic(), gpr(&i, 0), i.immediate(1)),
+            (Mnemonic::Test, rd, 7)
+        );
     }
 }
 
@@ -111,10 +121,16 @@ fn memory_forms() {
     for m in MEMS {
         for r in [RAX, RBX, RSI, 8, 12, 15] {
             let i = one(|a| a.load(true, r, m));
-            assert_eq!((i.code(), gpr(&i, 0)), (Code::Mov_r64_rm64, GPR64[usize::from(r)]));
+            assert_eq!(
+                (i.code(), gpr(&i, 0)),
+                (Code::Mov_r64_rm64, GPR64[usize::from(r)])
+            );
             check_mem(&i, m);
             let i = one(|a| a.op8(MOV_STORE8, false, r, Rm::M(m)));
-            assert_eq!((i.code(), gpr(&i, 1)), (Code::Mov_rm8_r8, GPR64[usize::from(r)]));
+            assert_eq!(
+                (i.code(), gpr(&i, 1)),
+                (Code::Mov_rm8_r8, GPR64[usize::from(r)])
+            );
             check_mem(&i, m);
             let i = one(|a| a.op(MOV_STORE16, false, r, Rm::M(m)));
             assert_eq!(i.code(), Code::Mov_rm16_r16);
@@ -123,14 +139,20 @@ fn memory_forms() {
             assert_eq!(i.code(), Code::Movbe_r16_m16);
             check_mem(&i, m);
             let i = one(|a| a.vex(v::MOVSD_STORE, false, r, 0, Rm::M(m)));
-            assert_eq!((i.mnemonic(), xmm(&i, 1)), (Mnemonic::Vmovsd, usize::from(r)));
+            assert_eq!(
+                (i.mnemonic(), xmm(&i, 1)),
+                (Mnemonic::Vmovsd, usize::from(r))
+            );
             check_mem(&i, m);
         }
         let i = one(|a| a.alu_imm(Alu::Cmp, false, Rm::M(m), 0));
         assert_eq!((i.code(), i.immediate(1)), (Code::Cmp_rm32_imm8, 0));
         check_mem(&i, m);
         let i = one(|a| a.store_imm(true, m, -5));
-        assert_eq!((i.code(), i.immediate(1) as i64), (Code::Mov_rm64_imm32, -5));
+        assert_eq!(
+            (i.code(), i.immediate(1) as i64),
+            (Code::Mov_rm64_imm32, -5)
+        );
         check_mem(&i, m);
         for size in 0..4 {
             let i = one(|a| a.store_const(size, m, 0x11));
@@ -141,7 +163,10 @@ fn memory_forms() {
             assert_eq!((i.mnemonic(), gpr(&i, 1)), (Mnemonic::Xadd, Register::RSI));
             assert_eq!(i.memory_size().size(), 1 << size);
             let i = one(|a| a.op_sized(CMPXCHG, size, RDI, Rm::M(m)));
-            assert_eq!((i.mnemonic(), gpr(&i, 1)), (Mnemonic::Cmpxchg, Register::RDI));
+            assert_eq!(
+                (i.mnemonic(), gpr(&i, 1)),
+                (Mnemonic::Cmpxchg, Register::RDI)
+            );
         }
     }
 }
@@ -155,9 +180,15 @@ fn runtime_operands_are_relative() {
     let i = one(|a| a.vex_imm(v::PCLMULQDQ, false, 9, 10, Rm::M(Mem::runtime(8)), 1));
     assert_eq!(i.memory_displacement64(), 0x20008);
     let i = one(|a| a.jcc_runtime(Cc::Np, 0x100));
-    assert_eq!((i.mnemonic(), i.near_branch_target()), (Mnemonic::Jnp, 0x20100));
+    assert_eq!(
+        (i.mnemonic(), i.near_branch_target()),
+        (Mnemonic::Jnp, 0x20100)
+    );
     let i = one(|a| a.call_runtime(0x100));
-    assert_eq!((i.mnemonic(), i.near_branch_target()), (Mnemonic::Call, 0x20100));
+    assert_eq!(
+        (i.mnemonic(), i.near_branch_target()),
+        (Mnemonic::Call, 0x20100)
+    );
 }
 
 #[test]
@@ -180,10 +211,22 @@ fn immediates_are_short() {
         assert_eq!(got, value);
         one(|a| a.mov_imm(12, value));
     }
-    assert_eq!(one(|a| a.alu_imm(Alu::And, true, Rm::R(RBX), -128)).len(), 4);
-    assert_eq!(one(|a| a.alu_imm(Alu::And, true, Rm::R(RAX), 4096)).len(), 6);
-    assert_eq!(one(|a| a.alu_imm(Alu::And, false, Rm::R(RBX), 4096)).len(), 6);
-    assert_eq!(one(|a| a.shift_imm(Shift::Sar, true, RDI, 63)).immediate(1), 63);
+    assert_eq!(
+        one(|a| a.alu_imm(Alu::And, true, Rm::R(RBX), -128)).len(),
+        4
+    );
+    assert_eq!(
+        one(|a| a.alu_imm(Alu::And, true, Rm::R(RAX), 4096)).len(),
+        6
+    );
+    assert_eq!(
+        one(|a| a.alu_imm(Alu::And, false, Rm::R(RBX), 4096)).len(),
+        6
+    );
+    assert_eq!(
+        one(|a| a.shift_imm(Shift::Sar, true, RDI, 63)).immediate(1),
+        63
+    );
 }
 
 #[test]
@@ -202,11 +245,20 @@ fn vector_forms() {
             }
             let i = one(|a| a.vex(v::MOV_TO_INT, true, d, 0, Rm::R(s)));
             assert_eq!(i.mnemonic(), Mnemonic::Vmovq);
-            assert_eq!((gpr(&i, 0), xmm(&i, 1)), (GPR64[usize::from(s)], usize::from(d)));
+            assert_eq!(
+                (gpr(&i, 0), xmm(&i, 1)),
+                (GPR64[usize::from(s)], usize::from(d))
+            );
             let i = one(|a| a.vex_imm(v::PEXTRD, false, d, 0, Rm::R(s), 1));
-            assert_eq!((i.mnemonic(), xmm(&i, 1)), (Mnemonic::Vpextrd, usize::from(d)));
+            assert_eq!(
+                (i.mnemonic(), xmm(&i, 1)),
+                (Mnemonic::Vpextrd, usize::from(d))
+            );
             let i = one(|a| a.vex(Vex::new(1, 2, 0x2d), true, d, 0, Rm::R(s)));
-            assert_eq!((i.mnemonic(), xmm(&i, 1)), (Mnemonic::Vcvtss2si, usize::from(s)));
+            assert_eq!(
+                (i.mnemonic(), xmm(&i, 1)),
+                (Mnemonic::Vcvtss2si, usize::from(s))
+            );
         }
     }
 }

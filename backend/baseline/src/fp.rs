@@ -84,9 +84,9 @@ impl Compile<'_> {
             Op::FMinNum | Op::FMaxNum | Op::FMin | Op::FMax => self.extreme(i),
             Op::FCmpEq => self.equal(i),
             Op::FCmpLt | Op::FCmpLe | Op::FCmpLtQ | Op::FCmpLeQ => self.less(i),
-            Op::FToI32S | Op::FToI64S => self.to_signed(i),
-            Op::FToI32U | Op::FToI64U => self.to_unsigned(i),
-            Op::FFromI32S | Op::FFromI32U | Op::FFromI64S | Op::FFromI64U => self.from_int(i),
+            Op::FToI32S | Op::FToI64S => self.signed_int(i),
+            Op::FToI32U | Op::FToI64U => self.unsigned_int(i),
+            Op::FFromI32S | Op::FFromI32U | Op::FFromI64S | Op::FFromI64U => self.int_to_float(i),
             Op::FWiden | Op::FNarrow => self.change_format(i),
             Op::FRound | Op::FRoundX => self.round(i),
             Op::FClass => self.class(i),
@@ -107,7 +107,7 @@ impl Compile<'_> {
             return x;
         }
         let x = self.regs.scratch_x(self.asm);
-        self.to_x(x, o);
+        self.move_x(x, o);
         x
     }
 
@@ -121,7 +121,7 @@ impl Compile<'_> {
     }
 
     /// `d = o`, 64 bits.
-    fn to_x(&mut self, d: u8, o: Opnd) {
+    fn move_x(&mut self, d: u8, o: Opnd) {
         match o {
             Opnd::X(x) if x == d => {}
             Opnd::X(x) => self.asm.vex(v::MOVAPS, false, d, 0, Loc::R(x)),
@@ -145,7 +145,7 @@ impl Compile<'_> {
         let boxed = self.regs.is_boxed(i.a);
         let a = self.take(i.a);
         let d = self.dst_x(i.d, a);
-        self.to_x(d, a);
+        self.move_x(d, a);
         self.regs.set_boxed(i.d, boxed);
         self.finish_x(i.d, d);
     }
@@ -163,7 +163,7 @@ impl Compile<'_> {
             };
             self.load_int(r, ty, mem, at);
             let d = self.dst_x(i.d, Opnd::I(0));
-            self.to_x(d, Opnd::R(r));
+            self.move_x(d, Opnd::R(r));
             return self.finish_x(i.d, d);
         }
         let d = self.dst_x(i.d, Opnd::I(0));
@@ -295,13 +295,13 @@ impl Compile<'_> {
             }
         }
         if !self.rounds_in_software(i, args, To::Vector(at)) {
-            self.to_x(at, c);
+            self.move_x(at, c);
             self.rounded(i, |c| c.asm.vex(op, i.ty == Type::F64, at, x, y));
             self.asm.vex(comis(i.ty, false), false, at, 0, Loc::R(at));
             let from = self.asm.jcc(Cc::P);
             self.soft(i, from, args, To::Vector(at));
         }
-        self.to_x(d, Opnd::X(at));
+        self.move_x(d, Opnd::X(at));
         self.regs.set_boxed(i.d, i.ty == Type::F32 && boxed);
         self.finish_x(i.d, d);
     }
@@ -337,7 +337,7 @@ impl Compile<'_> {
                 return self.regs.alias_x(i.d, x, true);
             }
             let d = self.dst_x(i.d, a);
-            self.to_x(d, a);
+            self.move_x(d, a);
             self.regs.set_boxed(i.d, true);
             return self.finish_x(i.d, d);
         }
@@ -351,7 +351,7 @@ impl Compile<'_> {
         }
         let d = self.dst_x(i.d, Opnd::I(0));
         // Before the branch: moves change no flags, and the canonical NaN overwrites it.
-        self.to_x(d, a);
+        self.move_x(d, a);
         let from = self.asm.jcc(Cc::Ne);
         let back = self.asm.pos();
         self.cold.push(Cold::Fp(ColdFp::NotBoxed { from, back, d }));
@@ -364,7 +364,7 @@ impl Compile<'_> {
         let a = self.take(i.a);
         let d = self.dst_x(i.d, a);
         if boxed {
-            self.to_x(d, a);
+            self.move_x(d, a);
         } else {
             let x = self.xreg(a);
             let ones = self.constant(consts::BOX);
@@ -378,7 +378,7 @@ impl Compile<'_> {
         let a = self.take(i.a);
         if i.ty.is_float() {
             let d = self.dst_x(i.d, a);
-            self.to_x(d, a);
+            self.move_x(d, a);
             return self.finish_x(i.d, d);
         }
         if let (Opnd::X(x @ 3..), Some(_)) = (a, i.d.as_temp()) {
@@ -403,7 +403,7 @@ impl Compile<'_> {
             match i.op {
                 Op::FCopySignNot => self.asm.vex(v::XOR, false, d, x, sign),
                 Op::FXorSign => self.asm.vex(v::AND, false, d, x, abs),
-                _ => self.to_x(d, a),
+                _ => self.move_x(d, a),
             }
             self.regs.set_boxed(i.d, boxed);
             return self.finish_x(i.d, d);
@@ -412,7 +412,7 @@ impl Compile<'_> {
         let y = if let Opnd::X(y) = b {
             y
         } else {
-            self.to_x(s, b);
+            self.move_x(s, b);
             s
         };
         let take = if i.op == Op::FCopySignNot {
@@ -489,7 +489,7 @@ impl Compile<'_> {
         self.finish(i.d, d);
     }
 
-    fn to_signed(&mut self, i: &Inst) {
+    fn signed_int(&mut self, i: &Inst) {
         let w = i.op == Op::FToI64S;
         let a = self.take(i.a);
         let x = self.xreg(a);
@@ -516,7 +516,7 @@ impl Compile<'_> {
 
     /// What is surely in range after any rounding (by sign and exponent) is converted as a signed
     /// 64-bit integer.
-    fn to_unsigned(&mut self, i: &Inst) {
+    fn unsigned_int(&mut self, i: &Inst) {
         let a = self.take(i.a);
         let x = self.xreg(a);
         let d = self.dst(i.d, Opnd::I(0));
@@ -541,7 +541,7 @@ impl Compile<'_> {
         self.finish(i.d, d);
     }
 
-    fn from_int(&mut self, i: &Inst) {
+    fn int_to_float(&mut self, i: &Inst) {
         let a = self.take(i.a);
         let (w, r) = match i.op {
             Op::FFromI32S => (false, self.reg(a)),

@@ -255,6 +255,22 @@ impl Gen<'_> {
         self.keep64(d, v);
     }
 
+    fn divide_wide(&mut self) {
+        let op = self.r.pick(&[Op::DivWideS, Op::DivWideU]);
+        let ty = self.int_type();
+        let (lo, by) = (self.operand(ty), self.operand(ty));
+        let hi = match self.r.below(3) {
+            0 => self.b.c(0),
+            1 => self.b.c(u64::MAX),
+            _ => self.operand(ty),
+        };
+        let (q, r) = self.b.div_wide(op, ty, lo, hi, by);
+        let (x, y) = (x(self.r.below(INTS)), x(self.r.below(INTS)));
+        for (v, d) in [(q, x), (r, y)] {
+            self.b.unary(Op::Sext, Type::I64, ty as u8, Dst::To(d), v);
+        }
+    }
+
     fn unary_int(&mut self) {
         let op = self
             .r
@@ -557,6 +573,7 @@ impl Gen<'_> {
         }
         match self.r.below(kinds) {
             0..=3 => self.binary_int(),
+            4 if self.r.below(4) == 0 => self.divide_wide(),
             4 => self.unary_int(),
             5 => self.compare(),
             6..=7 => self.memory(buffer),
