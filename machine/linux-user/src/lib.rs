@@ -34,6 +34,7 @@ pub use error::RunError;
 /// [`RunError`] if the program could not be started.
 pub fn run(config: RunConfig) -> Result<std::convert::Infallible, RunError> {
     let mut task = launch::launch(config)?;
+    syscall::close_standard();
     let status = task.run();
     task.leave();
     // Other threads of the guest may go on; the host's kernel keeps the process until they end.
