@@ -287,11 +287,6 @@ impl Asm {
         }
     }
 
-    /// Emits `n` (≤ 7) bytes of no operation (SDM Vol. 2, NOP, recommended sequences).
-    pub(crate) fn nop(&mut self, n: usize) {
-        self.put(NOPS[n], n);
-    }
-
     /// Moves the bytes from `start` on so that the next byte's address plus `ahead` is at most 4
     /// modulo 8; fills with no operation before them.
     #[inline(never)]
@@ -777,7 +772,7 @@ impl Asm {
     }
 }
 
-/// No operations of 0–7 bytes.
+/// No operations of 0–7 bytes (SDM Vol. 2, NOP, recommended sequences).
 const NOPS: [u64; 8] = [
     0,
     0x90,

@@ -285,6 +285,6 @@ fn padding_keeps_displacements_in_a_word() {
         assert_eq!(mnemonics, [Mnemonic::Cmp, Mnemonic::Jl]);
     }
     for n in 1..8 {
-        assert_eq!(one(|a| a.nop(n)).mnemonic(), Mnemonic::Nop);
+        assert_eq!(one(|a| a.put(NOPS[n], n)).mnemonic(), Mnemonic::Nop);
     }
 }

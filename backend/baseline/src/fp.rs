@@ -34,7 +34,7 @@ pub(crate) struct SoftCall {
     op: Op,
     ty: Type,
     rm: u8,
-    args: [Opnd; 3],
+    args: [Option<Opnd>; 3],
     to: To,
 }
 
@@ -207,7 +207,7 @@ impl Compile<'_> {
     }
 
     /// If the mode is one that the unit does not have, redoes the whole operation in integers.
-    fn rounds_in_software(&mut self, i: &Inst, args: [Opnd; 3], to: To) -> bool {
+    fn rounds_in_software(&mut self, i: &Inst, args: [Option<Opnd>; 3], to: To) -> bool {
         if i.aux != Rm::Rmm as u8 {
             return false;
         }
@@ -217,7 +217,7 @@ impl Compile<'_> {
     }
 
     /// Redoes the operation in integers when `from` is taken, and goes on here.
-    fn soft(&mut self, i: &Inst, from: Fix, args: [Opnd; 3], to: To) {
+    fn soft(&mut self, i: &Inst, from: Fix, args: [Option<Opnd>; 3], to: To) {
         let call = SoftCall {
             op: i.op,
             ty: i.ty,
@@ -247,7 +247,7 @@ impl Compile<'_> {
         let x = self.xreg(a);
         let y = self.xrm(b);
         let d = self.dst_x(i.d, a);
-        if !self.rounds_in_software(i, [Opnd::X(x), b, Opnd::I(0)], To::Vector(d)) {
+        if !self.rounds_in_software(i, [Some(Opnd::X(x)), Some(b), None], To::Vector(d)) {
             self.rounded(i, |c| c.asm.vex(scalar(i.ty, op), false, d, x, y));
             self.canonical(i.ty, d);
         }
@@ -260,7 +260,7 @@ impl Compile<'_> {
         let a = self.take(i.a);
         let x = self.xreg(a);
         let d = self.dst_x(i.d, a);
-        if !self.rounds_in_software(i, [Opnd::X(x), Opnd::I(0), Opnd::I(0)], To::Vector(d)) {
+        if !self.rounds_in_software(i, [Some(Opnd::X(x)), None, None], To::Vector(d)) {
             self.rounded(i, |c| c.asm.vex(scalar(i.ty, 0x51), false, d, x, Loc::R(x)));
             self.canonical(i.ty, d);
         }
@@ -294,6 +294,7 @@ impl Compile<'_> {
                 None => (x, y) = self.park_operands(&mut args, d),
             }
         }
+        let args = args.map(Some);
         if !self.rounds_in_software(i, args, To::Vector(at)) {
             self.move_x(at, c);
             self.rounded(i, |c| c.asm.vex(op, i.ty == Type::F64, at, x, y));
@@ -447,7 +448,7 @@ impl Compile<'_> {
             op: i.op,
             ty: i.ty,
             rm: 0,
-            args: [Opnd::X(x), Opnd::X(y), Opnd::I(0)],
+            args: [Some(Opnd::X(x)), Some(Opnd::X(y)), None],
             to: To::Vector(d),
         };
         let back = self.asm.pos();
@@ -494,7 +495,7 @@ impl Compile<'_> {
         let a = self.take(i.a);
         let x = self.xreg(a);
         let d = self.dst(i.d, Opnd::I(0));
-        let args = [Opnd::X(x), Opnd::I(0), Opnd::I(0)];
+        let args = [Some(Opnd::X(x)), None, None];
         if !self.rounds_in_software(i, args, To::General(d)) {
             self.convert(i, w, d, x);
             // Only the smallest integer, the unit's answer to what has no value, overflows.
@@ -520,7 +521,7 @@ impl Compile<'_> {
         let a = self.take(i.a);
         let x = self.xreg(a);
         let d = self.dst(i.d, Opnd::I(0));
-        let args = [Opnd::X(x), Opnd::I(0), Opnd::I(0)];
+        let args = [Some(Opnd::X(x)), None, None];
         if !self.rounds_in_software(i, args, To::General(d)) {
             let power = match i.op {
                 Op::FToI64U => 63,
@@ -554,7 +555,7 @@ impl Compile<'_> {
             _ => (true, self.reg(a)),
         };
         let d = self.dst_x(i.d, Opnd::I(0));
-        let args = [Opnd::R(r), Opnd::I(0), Opnd::I(0)];
+        let args = [Some(Opnd::R(r)), None, None];
         if !self.rounds_in_software(i, args, To::Vector(d)) {
             let from = (i.op == Op::FFromI64U).then(|| {
                 self.asm.op(crate::asm::TEST, true, r, Loc::R(r));
@@ -589,7 +590,7 @@ impl Compile<'_> {
         let a = self.take(i.a);
         let x = self.xreg(a);
         let d = self.dst_x(i.d, a);
-        let args = [Opnd::X(x), Opnd::I(0), Opnd::I(0)];
+        let args = [Some(Opnd::X(x)), None, None];
         if widen {
             self.asm.vex(scalar(from, 0x5a), false, d, x, Loc::R(x));
             self.canonical(to, d);
@@ -605,7 +606,7 @@ impl Compile<'_> {
         let a = self.take(i.a);
         let x = self.xreg(a);
         let d = self.dst_x(i.d, a);
-        let args = [Opnd::X(x), Opnd::I(0), Opnd::I(0)];
+        let args = [Some(Opnd::X(x)), None, None];
         if !self.rounds_in_software(i, args, To::Vector(d)) {
             let mode = match Rm::from_u8(i.aux) {
                 Some(Rm::Dyn) | None => 4,
@@ -625,12 +626,7 @@ impl Compile<'_> {
         let x = self.xreg(a);
         let d = self.dst(i.d, Opnd::I(0));
         let from = self.asm.jmp();
-        self.soft(
-            i,
-            from,
-            [Opnd::X(x), Opnd::I(0), Opnd::I(0)],
-            To::General(d),
-        );
+        self.soft(i, from, [Some(Opnd::X(x)), None, None], To::General(d));
         self.finish(i.d, d);
     }
 
@@ -701,7 +697,9 @@ impl Compile<'_> {
             } => {
                 self.asm.bind(from);
                 let unordered = self.asm.jcc8(Cc::P);
-                if let ([Opnd::X(x), Opnd::X(y), _], To::Vector(d)) = (call.args, call.to) {
+                if let ([Some(Opnd::X(x)), Some(Opnd::X(y)), _], To::Vector(d)) =
+                    (call.args, call.to)
+                {
                     // Of two zeros one may be negative; all else is equal.
                     let op = if max { v::AND } else { v::OR };
                     self.asm.vex(op, false, d, x, Loc::R(y));
@@ -722,6 +720,7 @@ impl Compile<'_> {
     /// Calls the integer implementation; no register changes but the result's.
     fn soft_call(&mut self, call: &SoftCall) {
         for (n, &o) in call.args.iter().enumerate() {
+            let Some(o) = o else { continue };
             let slot = field!(args).offset(n as i32 * 8);
             match o {
                 Opnd::X(x) => self.asm.vex(v::MOVSD_STORE, false, x, 0, Loc::M(slot)),

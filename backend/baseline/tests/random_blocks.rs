@@ -359,7 +359,7 @@ impl Gen<'_> {
         let base = x(1);
         let pair = self.r.below(6) == 0;
         let scale = if pair { 16 } else { 8 };
-        let at = buffer + (self.r.below(BUFFER / 16) * scale) as u64 & !(scale as u64 - 1);
+        let at = buffer + (self.r.below(BUFFER / 16) * scale) as u64;
         self.b.constant(Type::I64, Dst::To(base), at);
         if pair {
             let (lo, hi) = (self.b.temp(Type::I64), self.b.temp(Type::I64));
