@@ -111,6 +111,13 @@ impl Generator {
         }
     }
 
+    /// The same without these instructions.
+    #[must_use]
+    pub fn without(mut self, names: &[&str]) -> Self {
+        self.ops.retain(|op| !names.contains(&op.info().semantic));
+        self
+    }
+
     /// The program of a seed: `insns` instructions at `pc`; `tp` holds `tp`.
     pub fn program(&self, seed: u64, insns: usize, pc: u64, tp: u64) -> Program {
         let mut random = Random::new(seed);
