@@ -102,8 +102,8 @@ fn emulator(arguments: &[&str]) -> Option<Output> {
         .ok()
 }
 
-/// What the emulator can do, and how it is asked for it. QEMU 10.0 miscompiles some blocks
-/// (a division after a multiplication, a constant after an atomic); alone each instruction is right.
+/// What the emulator can do, and how it is asked for it. QEMU 10.0 miscompiles some blocks (a
+/// division after a multiplication, a constant after an atomic); alone, an instruction is right.
 fn capabilities(help: &Output) -> (&'static [&'static str], Generator) {
     let models = String::from_utf8_lossy(&help.stdout);
     if models.split_whitespace().any(|model| model == "max") {
