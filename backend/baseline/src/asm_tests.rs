@@ -284,7 +284,7 @@ fn padding_keeps_displacements_in_a_word() {
             .collect();
         assert_eq!(mnemonics, [Mnemonic::Cmp, Mnemonic::Jl]);
     }
-    for n in 1..8 {
-        assert_eq!(one(|a| a.put(NOPS[n], n)).mnemonic(), Mnemonic::Nop);
+    for (n, &bytes) in NOPS.iter().enumerate().skip(1) {
+        assert_eq!(one(|a| a.put(bytes, n)).mnemonic(), Mnemonic::Nop);
     }
 }

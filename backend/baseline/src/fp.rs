@@ -654,7 +654,7 @@ impl Compile<'_> {
         self.asm
             .op8(MOVZX8, false, r, Loc::M(Mem::index(s, r, 0, 0)));
         let keep = if i.op == Op::SetFlags { !0x3f } else { -1 };
-        self.change_mxcsr(keep, r);
+        self.change_mxcsr(keep, r, s);
     }
 
     fn set_round(&mut self, i: &Inst) {
@@ -668,18 +668,24 @@ impl Compile<'_> {
         self.asm
             .lea(true, s, Mem::runtime(self.rt.consts + consts::ROUND_OF));
         self.asm.load(false, r, Mem::index(s, r, 2, 0));
-        self.change_mxcsr(!0x6000, r);
+        self.change_mxcsr(!0x6000, r, s);
     }
 
-    /// MXCSR = MXCSR & keep | r.
-    fn change_mxcsr(&mut self, keep: i32, r: u8) {
+    /// MXCSR = MXCSR & keep | r. Loading it is slow and mostly changes nothing, so that is found
+    /// out before.
+    fn change_mxcsr(&mut self, keep: i32, r: u8, s: u8) {
         let word = field!(mxcsr_scratch);
         self.asm.stmxcsr(word);
+        self.asm.load(false, s, word);
         if keep != -1 {
-            self.asm.alu_imm(Alu::And, false, Loc::M(word), keep);
+            self.asm.alu_imm(Alu::And, false, Loc::R(s), keep);
         }
-        self.asm.alu_mem(Alu::Or, false, word, r);
+        self.asm.alu(Alu::Or, false, r, Loc::R(s));
+        self.asm.alu(Alu::Cmp, false, r, Loc::M(word));
+        let same = self.asm.jcc8(Cc::E);
+        self.asm.store(false, word, r);
         self.asm.ldmxcsr(word);
+        self.asm.bind8(same);
     }
 
     pub(crate) fn cold_fp(&mut self, item: ColdFp) {
