@@ -15,20 +15,10 @@ const OURS: u64 = (libc::CLONE_SETTLS
     | libc::CLONE_CHILD_SETTID
     | libc::CLONE_CHILD_CLEARTID) as u64;
 
-/// Blocks all host signals unless one is in flight, which then comes first; the mask is the
-/// guest's before and after. A child must not inherit a signal that was meant for its parent.
+/// Blocks all host signals unless one is in flight, which then comes first. A child must not
+/// inherit a signal that was meant for its parent.
 fn block_signals(task: &mut Task) -> Result<(), Errno> {
-    let all = u64::MAX;
-    let args = [
-        libc::SIG_SETMASK as u64,
-        (&raw const all) as u64,
-        0,
-        8,
-        0,
-        0,
-    ];
-    // SAFETY: the mask is live.
-    unsafe { signal::safe_syscall(task, libc::SYS_rt_sigprocmask, args) }.map(|_| ())
+    signal::set_mask_if_quiet(task, u64::MAX)
 }
 
 fn unblock_signals(task: &Task) {

@@ -341,6 +341,14 @@ pub unsafe fn safe_syscall_masked(
     result
 }
 
+/// Sets the host's mask unless a signal is in flight, which then comes first (`ERESTARTNOINTR`).
+pub fn set_mask_if_quiet(task: &mut Task, host: u64) -> Result<(), Errno> {
+    let how = libc::SIG_SETMASK as u64;
+    let args = [how, (&raw const host) as u64, 0, 8, 0, 0];
+    // SAFETY: the mask is live.
+    unsafe { safe_syscall(task, libc::SYS_rt_sigprocmask, args) }.map(|_| ())
+}
+
 /// Delivers what is pending. To be called before generated code is entered.
 #[inline]
 pub fn deliver(task: &mut Task) {
