@@ -144,10 +144,3 @@ fn the_kernels_call_keeps_argv0() {
 fn the_demo_shows_what_happened() {
     check(&isomorph(&["demo", "queens"]), 0, "native ms", "");
 }
-
-/// Needs Debian 12's cross compiler, with which the images were built.
-#[test]
-fn the_demos_images_are_what_their_sources_give() {
-    let build = Path::new(env!("CARGO_MANIFEST_DIR")).join("guests/build");
-    check(&run(&build, &["check"]), 0, "are what the sources give", "");
-}
