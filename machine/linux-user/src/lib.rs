@@ -23,7 +23,7 @@ pub mod thread;
 mod vdso;
 
 pub use abi::riscv64 as arch;
-pub use config::{DebugItems, RunConfig, inherited_env};
+pub use config::{DebugItems, RunConfig, inherited_auxiliary, inherited_env};
 pub use error::RunError;
 
 /// Runs a guest program in this process. Returns only if it could not start: the guest's exit is
