@@ -78,7 +78,6 @@ pub fn sys_mprotect(task: &mut Task, args: [u64; 6]) -> SysResult {
 pub fn sys_mremap(task: &mut Task, args: [u64; 6]) -> SysResult {
     let [old, old_len, new_len, flags, new, _] = args;
     let known = (libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED | libc::MREMAP_DONTUNMAP) as u64;
-    let (_, old_end) = range(task, old, old_len).ok_or(Errno::EINVAL)?;
     let new_len = page_up(new_len)
         .filter(|&len| len > 0)
         .ok_or(Errno::EINVAL)?;
@@ -90,6 +89,10 @@ pub fn sys_mremap(task: &mut Task, args: [u64; 6]) -> SysResult {
     if pinned && range(task, new, new_len).is_none() {
         return Err(Errno::EINVAL);
     }
+    if !old.is_multiple_of(PAGE) {
+        return Err(Errno::EINVAL);
+    }
+    let (_, old_end) = range(task, old, old_len).ok_or(Errno::EFAULT)?;
     let process = &task.process;
     let mut locked = process.mm.lock();
     let Some((_, vma)) = locked.inner.vmas.find(old) else {
