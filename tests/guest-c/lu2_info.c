@@ -122,7 +122,7 @@ int main(void) {
     SHOW(sched_getaffinity(0, sizeof cpus, &cpus));
     SHOW(CPU_COUNT(&cpus) >= 1);
     SHOW(sched_setaffinity(0, sizeof cpus, &cpus));
-    SHOW(getpriority(PRIO_PROCESS, 0) == 0 || errno == 0);
+    SHOW(getpriority(PRIO_PROCESS, 0) <= 20);
     SHOW(sched_get_priority_max(SCHED_FIFO));
     char random[16] = {0};
     SHOW(syscall(SYS_getrandom, random, sizeof random, 0));
