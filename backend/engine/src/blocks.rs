@@ -40,6 +40,13 @@ struct Block {
     next_in_page: [u32; 2],
 }
 
+impl Block {
+    /// Which of its two page lists is `page`'s.
+    fn side(&self, page: u64) -> usize {
+        usize::from(self.pc >> PAGE_BITS != page)
+    }
+}
+
 /// A direct exit of a block.
 struct Edge {
     /// Offset of the patchable `rel32`.
@@ -409,24 +416,35 @@ impl Blocks {
         }
     }
 
-    /// Blocks alive that overlap `[start, end)`.
-    fn in_range(&self, start: u64, end: u64) -> Vec<u32> {
+    /// Blocks alive that overlap `[start, end)`. Dead ones are taken out of the lists on the way,
+    /// so that code which keeps changing does not make them longer and longer.
+    fn in_range(&mut self, start: u64, end: u64) -> Vec<u32> {
         let mut found = Vec::new();
         if start >= end {
             return found;
         }
-        for (&page, &head) in self
+        let blocks = &mut self.blocks;
+        for (&page, head) in self
             .pages
-            .range(start >> PAGE_BITS..=(end - 1) >> PAGE_BITS)
+            .range_mut(start >> PAGE_BITS..=(end - 1) >> PAGE_BITS)
         {
-            let mut id = head;
+            let (mut id, mut last) = (*head, NONE);
             while id != NONE {
-                let b = &self.blocks[id as usize];
-                if b.alive && b.pc < end && b.end > start {
-                    found.push(id);
+                let b = &blocks[id as usize];
+                let next = b.next_in_page[b.side(page)];
+                if b.alive {
+                    if b.pc < end && b.end > start {
+                        found.push(id);
+                    }
+                    last = id;
+                } else if last == NONE {
+                    *head = next;
+                } else {
+                    let before = &mut blocks[last as usize];
+                    let side = before.side(page);
+                    before.next_in_page[side] = next;
                 }
-                let side = usize::from(b.pc >> PAGE_BITS != page);
-                id = b.next_in_page[side];
+                id = next;
             }
         }
         found.sort_unstable();

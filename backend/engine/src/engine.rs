@@ -3,7 +3,7 @@
 use crate::blocks::{Blocks, Context, Entry};
 use crate::config::Config;
 use crate::error::EngineError;
-use crate::memory::{PENDING_FAULT, VcpuRef};
+use crate::memory::{PENDING_FAULT, VcpuMemory, VcpuRef};
 use crate::stats::{Snapshot, Stats};
 use crate::table::BlockTable;
 use isomorph_code::CodeError;
@@ -34,7 +34,12 @@ pub struct Engine<G: Guest> {
 pub(crate) struct Inner {
     pub blocks: Blocks,
     pub vcpus: Vec<VcpuRef>,
+    /// Memory of vCPUs that are gone, for those to come: threads may be short-lived.
+    pub spare: Vec<VcpuMemory>,
 }
+
+/// Most vCPU memories kept for reuse.
+pub(crate) const SPARE_MAX: usize = 8;
 
 impl<G: Guest> Engine<G> {
     /// An engine that runs `guest` code from `source`.
@@ -48,6 +53,7 @@ impl<G: Guest> Engine<G> {
         let inner = Inner {
             blocks: Blocks::new::<G>(&config)?,
             vcpus: Vec::new(),
+            spare: Vec::new(),
         };
         Ok(Arc::new(Self {
             guest,
@@ -92,7 +98,7 @@ impl<G: Guest> Engine<G> {
     /// unmapped, replaced or given other permissions.
     pub fn invalidate(&self, start: u64, end: u64) {
         let mut inner = self.lock();
-        let Inner { blocks, vcpus } = &mut *inner;
+        let Inner { blocks, vcpus, .. } = &mut *inner;
         blocks.invalidate(&self.table, start, end, |pc| self.dropped(vcpus, pc));
     }
 
@@ -100,7 +106,7 @@ impl<G: Guest> Engine<G> {
     /// in `range` (start, end) or wherever code can change unseen.
     pub fn insn_sync(&self, range: Option<(u64, u64)>) {
         let mut inner = self.lock();
-        let Inner { blocks, vcpus } = &mut *inner;
+        let Inner { blocks, vcpus, .. } = &mut *inner;
         blocks.recheck(&*self.source, &self.table, range, |pc| {
             self.dropped(vcpus, pc)
         });

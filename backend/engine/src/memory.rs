@@ -102,6 +102,19 @@ impl VcpuMemory {
         Ok(memory)
     }
 
+    /// Makes memory that a vCPU has left as good as new, but for the header and the guest state.
+    pub fn refresh(&mut self) {
+        let view = self.as_ref();
+        view.clear_jump_cache();
+        // SAFETY: inside the mapping; zeros are a valid Cell, and nobody else holds the memory.
+        unsafe {
+            self.base
+                .as_ptr()
+                .add(CELL_OFFSET)
+                .write_bytes(0, size_of::<Cell>())
+        };
+    }
+
     fn stack_empty(&self) -> u64 {
         self.stack.as_ptr() as u64 + (GUARD + self.stack_bytes) as u64 - 8
     }

@@ -1,12 +1,13 @@
 //! One virtual processor: enters generated code and serves its exits.
 
-use crate::engine::Engine;
+use crate::engine::{Engine, SPARE_MAX};
 use crate::error::EngineError;
 use crate::fault;
 use crate::memory::{GUEST_BYTES_MAX, PENDING_FAULT, VcpuMemory, VcpuRef};
 use isomorph_baseline::{ExitReason, Header};
 use isomorph_frontend::Guest;
 use isomorph_ir::TrapKind;
+use std::mem::ManuallyDrop;
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, compiler_fence};
 
@@ -70,7 +71,8 @@ enum Next {
 /// One virtual processor. Runs on one thread at a time.
 pub struct Vcpu<G: Guest> {
     engine: Arc<Engine<G>>,
-    memory: VcpuMemory,
+    /// Given back to the engine when the vCPU is dropped.
+    memory: ManuallyDrop<VcpuMemory>,
     shared: VcpuRef,
     mode: u32,
     enter: extern "C" fn(*mut Header, u64) -> u64,
@@ -87,15 +89,23 @@ impl<G: Guest> Engine<G> {
         let code = (base, base + inner.blocks.code.size() as u64);
         let runtime = inner.blocks.runtime();
         let at = |offset: u32| base + u64::from(offset);
-        let memory = VcpuMemory::new(self.config.return_stack_bytes, at(runtime.sentinel))?;
+        let (sentinel, enter, exit_fault) = (
+            at(runtime.sentinel),
+            at(runtime.enter),
+            at(runtime.exit_fault),
+        );
+        let memory = match inner.spare.pop() {
+            Some(mut memory) => {
+                memory.refresh();
+                memory
+            }
+            None => VcpuMemory::new(self.config.return_stack_bytes, sentinel)?,
+        };
         // SAFETY: the runtime stub has exactly this signature (isomorph_baseline::Runtime::enter),
         // and code memory stays mapped as long as the engine, which the vCPU holds.
         let enter = unsafe {
-            std::mem::transmute::<usize, extern "C" fn(*mut Header, u64) -> u64>(
-                at(runtime.enter) as usize
-            )
+            std::mem::transmute::<usize, extern "C" fn(*mut Header, u64) -> u64>(enter as usize)
         };
-        let exit_fault = at(runtime.exit_fault);
         let shared = memory.as_ref();
         // SAFETY: freshly mapped memory that nobody else knows yet.
         unsafe {
@@ -112,7 +122,7 @@ impl<G: Guest> Engine<G> {
         let engine = self.clone();
         Ok(Vcpu {
             engine,
-            memory,
+            memory: ManuallyDrop::new(memory),
             shared,
             mode: u32::MAX,
             enter,
@@ -125,7 +135,13 @@ impl<G: Guest> Engine<G> {
 impl<G: Guest> Drop for Vcpu<G> {
     fn drop(&mut self) {
         fault::clear_current(&self.memory);
-        self.engine.lock().vcpus.retain(|v| !v.same(self.shared));
+        let mut inner = self.engine.lock();
+        inner.vcpus.retain(|v| !v.same(self.shared));
+        // SAFETY: taken once, here; nothing uses the field afterwards.
+        let memory = unsafe { ManuallyDrop::take(&mut self.memory) };
+        if inner.spare.len() < SPARE_MAX {
+            inner.spare.push(memory);
+        }
     }
 }
 
