@@ -175,7 +175,7 @@ impl Compile<'_> {
 
     /// `lock xadd`/`xchg`/`cmpxchg` of a size, from the opcode of its 32- and 64-bit form.
     pub(crate) fn locked(&mut self, op: Opc, mem: MemOp, reg: u8, at: Mem) {
-        if op.is(XCHG) {
+        if op == XCHG {
             return self.asm.op_sized(op, mem.size_log2(), reg, Rm::M(at));
         }
         self.asm.byte(0xf0);
