@@ -46,6 +46,9 @@ pub fn warn(task: &Task, message: fmt::Arguments<'_>) {
     }
 }
 
+/// Their lines end before they run.
+const NEVER_RETURN: [&str; 2] = ["exit", "exit_group"];
+
 impl Trace {
     fn new(config: &RunConfig) -> Option<Self> {
         let calls = config.strace || config.debug_items.contains(DebugItems::STRACE);
@@ -68,6 +71,10 @@ impl Trace {
         };
         self.interrupt(task, tid);
         task.process.log.write(&call);
+        if table::lookup(nr).is_some_and(|entry| NEVER_RETURN.contains(&entry.name)) {
+            task.process.log.write("= ?\n");
+            self.open.store(0, Ordering::Relaxed);
+        }
         let result = serve(task, nr, args);
         if task.tid != tid {
             // The child of a fork: the line is the parent's.
