@@ -379,6 +379,8 @@ pub fn guest_of(pid: i32) -> Option<(PathBuf, Vec<OsString>)> {
             .ok()?
             .join(config.program)
     };
+    // The kernel shows a program without the links that led to it.
+    let program = std::fs::canonicalize(&program).unwrap_or(program);
     Some((program, argv))
 }
 

@@ -66,9 +66,31 @@ fn resolve(task: &Task, address: u64) -> Result<HostPath, Errno> {
     }
 }
 
+/// Whether the call asks about a link itself, not about the file that it leads to.
+fn about_link(nr: i64, args: &[u64; 6]) -> bool {
+    let flags = match nr {
+        libc::SYS_newfstatat => args[3],
+        libc::SYS_statx => args[2],
+        _ => 0,
+    };
+    flags & libc::AT_SYMLINK_NOFOLLOW as u64 != 0
+}
+
+/// Whether the path at `address` is a link of `/proc` whose target isomorph gives.
+fn is_own_link(task: &Task, address: u64) -> Result<bool, Errno> {
+    let guest = special(task, address)?;
+    Ok(guest.is_some_and(|guest| {
+        proc_files::link_target(task, Path::new(OsStr::from_bytes(&guest))).is_some()
+    }))
+}
+
 /// Runs host call `nr` with the path at `args[index]` looked up.
 pub fn with_path(task: &mut Task, nr: i64, mut args: [u64; 6], index: usize) -> SysResult {
-    let path = resolve(task, args[index])?;
+    let path = if about_link(nr, &args) && is_own_link(task, args[index])? {
+        HostPath::Same(args[index])
+    } else {
+        resolve(task, args[index])?
+    };
     args[index] = path.pointer();
     // SAFETY: the path is the guest's or lives in `path`; the other arguments are the caller's.
     unsafe { host::blocking(task, nr, args) }
