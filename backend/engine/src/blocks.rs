@@ -9,12 +9,13 @@ use isomorph_code::CodeMemory;
 use isomorph_frontend::{CodeSource, Guest, translate_block};
 use isomorph_ir::Builder;
 use std::collections::BTreeMap;
-use std::time::Instant;
 
 /// Guest bytes are indexed in pages of this size (log2).
 const PAGE_BITS: u32 = 12;
-/// No block, edge or page.
+/// No block or edge.
 const NONE: u32 = u32::MAX;
+/// No page: page numbers have 52 bits.
+const NO_PAGE: u64 = u64::MAX;
 /// What a landing is compared with once its block is gone: no guest pc is odd.
 const STALE_PC: u64 = 1;
 
@@ -85,11 +86,22 @@ pub(crate) struct Blocks {
     edges: Vec<Edge>,
     landings: Vec<u32>,
     map: Vec<MapEntry>,
+    /// Page number to its place in `heads`.
     pages: BTreeMap<u64, u32>,
+    /// The newest block of each page.
+    heads: Vec<u32>,
+    /// The page looked up last, and its place: blocks come page by page.
+    last_page: (u64, u32),
     volatile: Vec<u32>,
     /// Bytes of the runtime stubs at the start of code memory.
     runtime_bytes: usize,
     bytes: Vec<u8>,
+}
+
+/// The host's time-stamp counter.
+pub(crate) fn ticks() -> u64 {
+    // SAFETY: every x86-64 processor has the instruction, and Linux leaves it to user mode.
+    unsafe { core::arch::x86_64::_rdtsc() }
 }
 
 /// What a translation needs besides the blocks.
@@ -138,6 +150,8 @@ impl Blocks {
             landings: Vec::new(),
             map: Vec::new(),
             pages: BTreeMap::new(),
+            heads: Vec::new(),
+            last_page: (NO_PAGE, 0),
             volatile: Vec::new(),
             runtime_bytes,
             bytes: Vec::new(),
@@ -187,7 +201,7 @@ impl Blocks {
         pc: u64,
         mode: u32,
     ) -> Result<u32, EngineError> {
-        let begin = Instant::now();
+        let begin = ticks();
         let host = self.code.next_offset();
         let base = self.code.exec_base() + u64::from(host);
         self.compile(cx, pc, mode, base)?;
@@ -195,10 +209,10 @@ impl Blocks {
         let id = self.record(cx, host);
         cx.table.insert(pc, mode, base);
         let stats = cx.stats;
-        stats.blocks.add(1);
-        stats.insns.add(u64::from(self.builder.block().insns));
-        stats.code_bytes.add(self.compiled.code.len() as u64);
-        stats.translate_ns.add(begin.elapsed().as_nanos() as u64);
+        stats.blocks.add_alone(1);
+        stats.insns.add_alone(u64::from(self.builder.block().insns));
+        stats.code_bytes.add_alone(self.compiled.code.len() as u64);
+        stats.translate_ns.add_alone(ticks().wrapping_sub(begin));
         self.observe(cx, base);
         Ok(id)
     }
@@ -264,11 +278,11 @@ impl Blocks {
         let volatile = cx.source.may_change(pc) || cx.source.may_change(end.wrapping_sub(1));
         let hash = volatile.then(|| self.hash(cx.source, pc, end));
         let pages = [pc >> PAGE_BITS, end.wrapping_sub(1) >> PAGE_BITS];
-        let first = self.pages.insert(pages[0], id).unwrap_or(NONE);
+        let first = self.head_of(pages[0], id);
         let second = if pages[1] == pages[0] {
             NONE
         } else {
-            self.pages.insert(pages[1], id).unwrap_or(NONE)
+            self.head_of(pages[1], id)
         };
         if volatile {
             self.volatile.push(id);
@@ -288,6 +302,19 @@ impl Blocks {
             next_in_page: [first, second],
         });
         id
+    }
+
+    /// Makes `id` the newest block of `page`; returns the one before.
+    fn head_of(&mut self, page: u64, id: u32) -> u32 {
+        if self.last_page.0 != page {
+            let free = self.heads.len() as u32;
+            let place = *self.pages.entry(page).or_insert(free);
+            if place == free {
+                self.heads.push(NONE);
+            }
+            self.last_page = (page, place);
+        }
+        std::mem::replace(&mut self.heads[self.last_page.1 as usize], id)
     }
 
     /// A hash of the guest bytes `[pc, end)` as the code source gives them now.
@@ -342,7 +369,7 @@ impl Blocks {
         let linked = self.edges[edge as usize].linked;
         if cx.config.chain && !linked && self.blocks[source as usize].alive {
             self.link(edge, id);
-            cx.stats.chained.add(1);
+            cx.stats.chained.add_alone(1);
         }
         Ok(self.entry_of(id))
     }
@@ -423,11 +450,10 @@ impl Blocks {
         if start >= end {
             return found;
         }
-        let blocks = &mut self.blocks;
-        for (&page, head) in self
-            .pages
-            .range_mut(start >> PAGE_BITS..=(end - 1) >> PAGE_BITS)
-        {
+        let (blocks, heads) = (&mut self.blocks, &mut self.heads);
+        let pages = start >> PAGE_BITS..=(end - 1) >> PAGE_BITS;
+        for (&page, &place) in self.pages.range(pages) {
+            let head = &mut heads[place as usize];
             let (mut id, mut last) = (*head, NONE);
             while id != NONE {
                 let b = &blocks[id as usize];
@@ -489,6 +515,8 @@ impl Blocks {
         self.landings.clear();
         self.map.clear();
         self.pages.clear();
+        self.heads.clear();
+        self.last_page = (NO_PAGE, 0);
         self.volatile.clear();
         table.clear();
     }

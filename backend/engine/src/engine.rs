@@ -1,6 +1,6 @@
 //! What all vCPUs share: translations, and the protocol by which they stop for each other.
 
-use crate::blocks::{Blocks, Context, Entry};
+use crate::blocks::{Blocks, Context, Entry, ticks};
 use crate::config::Config;
 use crate::error::EngineError;
 use crate::memory::{PENDING_FAULT, VcpuMemory, VcpuRef};
@@ -10,6 +10,7 @@ use isomorph_code::CodeError;
 use isomorph_frontend::{CodeSource, Guest};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 /// Buckets of the reservation table (see `isomorph_baseline`).
 const RESERVATIONS: usize = 4096;
@@ -19,6 +20,8 @@ pub struct Engine<G: Guest> {
     pub(crate) guest: G,
     pub(crate) config: Config,
     source: Box<dyn CodeSource + Send + Sync>,
+    /// When the engine was made, in ticks and by the clock: the rate of the one to the other.
+    born: (u64, Instant),
     pub(crate) table: BlockTable,
     pub(crate) stats: Stats,
     /// Set while a flush waits for vCPUs to leave generated code.
@@ -59,6 +62,7 @@ impl<G: Guest> Engine<G> {
             guest,
             config,
             source,
+            born: (ticks(), Instant::now()),
             table: BlockTable::new(),
             stats: Stats::default(),
             stop: AtomicBool::new(false),
@@ -76,7 +80,11 @@ impl<G: Guest> Engine<G> {
 
     /// What was done so far.
     pub fn stats(&self) -> Snapshot {
-        self.stats.snapshot()
+        let mut stats = self.stats.snapshot();
+        let ticks = ticks().wrapping_sub(self.born.0).max(1);
+        let ns_per_tick = self.born.1.elapsed().as_nanos() as f64 / ticks as f64;
+        stats.translate_ns = (stats.translate_ns as f64 * ns_per_tick) as u64;
+        stats
     }
 
     /// Takes the lock. A panic of another holder leaves books that are still usable.

@@ -13,6 +13,15 @@ impl Counter {
         self.0.fetch_add(n, Ordering::Relaxed);
     }
 
+    /// Adds `n` for a thread that is the only one to add now (it holds the engine's lock).
+    #[inline]
+    pub(crate) fn add_alone(&self, n: u64) {
+        self.0.store(
+            self.0.load(Ordering::Relaxed).wrapping_add(n),
+            Ordering::Relaxed,
+        );
+    }
+
     /// The count.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
@@ -52,7 +61,8 @@ counters! {
     insns,
     /// Host code bytes emitted.
     code_bytes,
-    /// Nanoseconds of wall time spent translating.
+    /// Nanoseconds spent translating. (Kept in ticks of the host's time-stamp counter;
+    /// `Engine::stats` converts.)
     translate_ns,
     /// Edges patched to jump straight to their target.
     chained,

@@ -1,6 +1,7 @@
 //! The block table: from (pc, mode) to host code. Lookups take no lock.
 
-use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 /// `code` of a slot that was never used.
 const EMPTY: u64 = 0;
@@ -41,10 +42,12 @@ impl Slots {
 /// number of readers.
 pub struct BlockTable {
     current: AtomicPtr<Slots>,
+    /// Slots of the current table that were ever used.
+    used: AtomicUsize,
     /// Tables that readers may still be looking at, and the current one (last). Boxed so that
     /// they do not move when the list grows.
     #[allow(clippy::vec_box, reason = "readers hold pointers into the boxes")]
-    owned: std::sync::Mutex<(Vec<Box<Slots>>, usize)>,
+    owned: Mutex<Vec<Box<Slots>>>,
 }
 
 const FIRST_LEN: usize = 4096;
@@ -54,22 +57,21 @@ impl BlockTable {
     pub fn new() -> Self {
         let table = Self {
             current: AtomicPtr::default(),
-            owned: std::sync::Mutex::new((Vec::new(), 0)),
+            used: AtomicUsize::new(0),
+            owned: Mutex::default(),
         };
-        table.install(Slots::new(FIRST_LEN));
+        table.install(Slots::new(FIRST_LEN), 0);
         table
     }
 
-    fn install(&self, mut slots: Box<Slots>) {
+    fn install(&self, mut slots: Box<Slots>, used: usize) {
         let p: *mut Slots = &mut *slots;
-        self.locked().0.push(slots);
-        self.current.store(p, Ordering::Release);
-    }
-
-    fn locked(&self) -> std::sync::MutexGuard<'_, (Vec<Box<Slots>>, usize)> {
         self.owned
             .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(slots);
+        self.used.store(used, Ordering::Relaxed);
+        self.current.store(p, Ordering::Release);
     }
 
     fn slots(&self) -> &Slots {
@@ -97,13 +99,10 @@ impl BlockTable {
 
     /// Adds a block. The caller holds the engine's lock.
     pub fn insert(&self, pc: u64, mode: u32, code: u64) {
-        let used = {
-            let mut owned = self.locked();
-            owned.1 += 1;
-            owned.1
-        };
+        let used = self.used.load(Ordering::Relaxed) + 1;
+        self.used.store(used, Ordering::Relaxed);
         if used * 2 > self.slots().slots.len() {
-            self.grow();
+            self.rebuild();
         }
         Self::put(self.slots(), pc, mode, code);
     }
@@ -119,20 +118,21 @@ impl BlockTable {
         }
     }
 
-    fn grow(&self) {
-        let old = self.slots();
-        let bigger = Slots::new(old.slots.len() * 2);
-        let mut used = 0;
-        for slot in &old.slots {
-            let code = slot.code.load(Ordering::Relaxed);
-            if code > DROPPED {
-                let pc = slot.pc.load(Ordering::Relaxed);
-                Self::put(&bigger, pc, slot.mode.load(Ordering::Relaxed) as u32, code);
-                used += 1;
-            }
+    /// Moves what is alive to a fresh table of a size to match.
+    fn rebuild(&self) {
+        let old = &self.slots().slots;
+        let alive = || {
+            old.iter()
+                .filter(|s| s.code.load(Ordering::Relaxed) > DROPPED)
+        };
+        let count = alive().count();
+        let fresh = Slots::new((count * 4).next_power_of_two().max(FIRST_LEN));
+        for slot in alive() {
+            let pc = slot.pc.load(Ordering::Relaxed);
+            let mode = slot.mode.load(Ordering::Relaxed) as u32;
+            Self::put(&fresh, pc, mode, slot.code.load(Ordering::Relaxed));
         }
-        self.install(bigger);
-        self.locked().1 = used + 1;
+        self.install(fresh, count + 1);
     }
 
     /// Drops the block at `pc` in `mode`. The caller holds the engine's lock.
@@ -153,9 +153,8 @@ impl BlockTable {
 
     /// Empties the table. No other thread may be in [`BlockTable::get`].
     pub fn clear(&self) {
-        let old = std::mem::take(&mut self.locked().0);
-        self.locked().1 = 0;
-        self.install(Slots::new(FIRST_LEN));
+        let old = std::mem::take(&mut *self.owned.lock().unwrap_or_else(PoisonError::into_inner));
+        self.install(Slots::new(FIRST_LEN), 0);
         drop(old);
     }
 }
