@@ -84,6 +84,11 @@ impl Dump {
 
 fn host_code(text: &mut String, host: u64, code: &[u8]) {
     let mut formatter = IntelFormatter::new();
+    let options = formatter.options_mut();
+    options.set_hex_prefix("0x");
+    options.set_hex_suffix("");
+    options.set_uppercase_hex(false);
+    options.set_branch_leading_zeros(false);
     let mut insn = String::new();
     for instruction in Decoder::with_ip(64, code, host, DecoderOptions::NONE) {
         insn.clear();

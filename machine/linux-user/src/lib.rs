@@ -1,4 +1,17 @@
 //! User mode: ELF loading, Linux system calls, signals, threads and processes.
+//!
+//! A guest process is a host process, a guest thread a host thread with the same id, and a guest
+//! address the same host address. So most system calls are the host's with the same arguments,
+//! and its kernel does what it does best: scheduling, queueing, waiting, sharing.
+//!
+//! Invariants:
+//! - Guest addresses lie below the ceiling of the guest's page tables; isomorph's own memory lies
+//!   above it, or is known to the memory map ([`mm`]).
+//! - Nothing that a guest does ends isomorph other than as it would end the guest: what the guest
+//!   did is its fault and becomes its signal or its errno.
+//! - What differs between guest architectures is in [`abi`].
+//! - Locks are taken in this order: the engine's, the memory map's, the signal actions'. The
+//!   engine is never called with another lock held.
 
 pub mod abi;
 pub mod config;

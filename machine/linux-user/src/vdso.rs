@@ -68,81 +68,105 @@ fn sysv_hash(name: &str) -> u32 {
     })
 }
 
-/// Puts the image together.
-#[must_use]
-pub fn build() -> Image {
-    let functions = arch::VDSO_FUNCTIONS;
+/// The functions' code, and offset and size of each.
+fn code() -> (Vec<u8>, Vec<(u64, u64)>) {
     let mut text = Bytes::default();
     let mut places = Vec::new();
-    for (_, code) in functions {
+    for (_, words) in arch::VDSO_FUNCTIONS {
         let at = text.align(16);
-        for word in *code {
+        for word in *words {
             text.u32(*word);
         }
         places.push((at as u64, text.0.len() as u64 - at as u64));
     }
-    let mut strings = Strings::default();
-    strings.add("");
-    let soname = strings.add("linux-vdso.so.1");
-    let version = strings.add(arch::VDSO_VERSION);
-    let names: Vec<u32> = functions
-        .iter()
-        .map(|(name, _)| strings.add(name))
-        .collect();
+    (text.0, places)
+}
 
-    let mut body = Bytes(vec![0; EHDR + 3 * PHDR]);
-    let symtab = body.align(8);
-    symbols(&mut body, &names, &places);
-    let hash = body.align(8);
-    hash_table(&mut body);
-    let versym = body.align(8);
-    body.u16(0);
-    functions.iter().for_each(|_| {
-        body.u16(2);
-    });
-    let verdef = body.align(8);
-    version_definitions(&mut body, soname, version);
-    let strtab = body.align(8);
-    body.0.extend_from_slice(&strings.0);
-    let dynamic = body.align(8);
-    let tags = [
-        (5, strtab),           // DT_STRTAB
-        (6, symtab),           // DT_SYMTAB
-        (10, strings.0.len()), // DT_STRSZ
-        (11, SYM),             // DT_SYMENT
-        (4, hash),             // DT_HASH
-        (14, soname as usize), // DT_SONAME
-        (0x6fff_fff0, versym), // DT_VERSYM
-        (0x6fff_fffc, verdef), // DT_VERDEF
-        (0x6fff_fffd, 2),      // DT_VERDEFNUM
-        (0, 0),
-    ];
-    for (tag, value) in tags {
-        body.u64(tag).u64(value as u64);
+/// The string table with the offsets of the names in it.
+struct Names {
+    strings: Strings,
+    soname: u32,
+    version: u32,
+    functions: Vec<u32>,
+}
+
+impl Names {
+    fn new() -> Self {
+        let mut strings = Strings::default();
+        strings.add("");
+        let soname = strings.add(SONAME);
+        let version = strings.add(arch::VDSO_VERSION);
+        let names = arch::VDSO_FUNCTIONS.iter().map(|(name, _)| name);
+        let functions = names.map(|name| strings.add(name)).collect();
+        Self {
+            strings,
+            soname,
+            version,
+            functions,
+        }
     }
-    let dynamic_end = body.0.len();
+}
+
+const SONAME: &str = "linux-vdso.so.1";
+
+/// Puts the image together.
+#[must_use]
+pub fn build() -> Image {
+    let (text, places) = code();
+    let names = Names::new();
+    let mut body = Bytes(vec![0; EHDR + 3 * PHDR]);
+    let dynamic = dynamic_section(&mut body, &names, &places);
     let note = body.align(4);
     // The note that the kernel's vDSO has: name "Linux", type 0, the kernel's version.
-    body.u32(6)
-        .u32(4)
-        .u32(0)
-        .u64(u64::from_le_bytes(*b"Linux\0\0\0"))
-        .u32(0x0006_0c00);
-    let note_end = body.0.len();
-    debug_assert!(note_end <= TEXT);
+    let name = u64::from_le_bytes(*b"Linux\0\0\0");
+    body.u32(6).u32(4).u32(0).u64(name).u32(0x0006_0c00);
+    let note = (note, body.0.len());
+    debug_assert!(note.1 <= TEXT);
     body.0.resize(TEXT, 0);
-    body.0.extend_from_slice(&text.0);
-    let total = body.0.len();
-    let head = headers(total, (dynamic, dynamic_end), (note, note_end));
+    body.0.extend_from_slice(&text);
+    let head = headers(body.0.len(), dynamic, note);
     body.0[..head.len()].copy_from_slice(&head);
-    let sigreturn = functions
-        .iter()
-        .position(|(name, _)| *name == arch::VDSO_SIGRETURN);
+    let mut functions = arch::VDSO_FUNCTIONS.iter();
+    let sigreturn = functions.position(|(name, _)| *name == arch::VDSO_SIGRETURN);
     let sigreturn = sigreturn.map_or(0, |index| TEXT as u64 + places[index].0);
     Image {
         bytes: body.0,
         sigreturn,
     }
+}
+
+/// The tables that the dynamic section names, then that section; where it lies.
+fn dynamic_section(body: &mut Bytes, names: &Names, places: &[(u64, u64)]) -> (usize, usize) {
+    let symtab = body.align(8);
+    symbols(body, &names.functions, places);
+    let hash = body.align(8);
+    hash_table(body);
+    let versym = body.align(8);
+    body.u16(0);
+    for _ in places {
+        body.u16(2);
+    }
+    let verdef = body.align(8);
+    version_definitions(body, names.soname, names.version);
+    let strtab = body.align(8);
+    body.0.extend_from_slice(&names.strings.0);
+    let start = body.align(8);
+    let tags = [
+        (5, strtab),                 // DT_STRTAB
+        (6, symtab),                 // DT_SYMTAB
+        (10, names.strings.0.len()), // DT_STRSZ
+        (11, SYM),                   // DT_SYMENT
+        (4, hash),                   // DT_HASH
+        (14, names.soname as usize), // DT_SONAME
+        (0x6fff_fff0, versym),       // DT_VERSYM
+        (0x6fff_fffc, verdef),       // DT_VERDEF
+        (0x6fff_fffd, 2),            // DT_VERDEFNUM
+        (0, 0),
+    ];
+    for (tag, value) in tags {
+        body.u64(tag).u64(value as u64);
+    }
+    (start, body.0.len())
 }
 
 fn headers(total: usize, dynamic: (usize, usize), note: (usize, usize)) -> Vec<u8> {
@@ -198,7 +222,7 @@ fn hash_table(body: &mut Bytes) {
 }
 
 fn version_definitions(body: &mut Bytes, soname: u32, version: u32) {
-    let base = sysv_hash("linux-vdso.so.1");
+    let base = sysv_hash(SONAME);
     body.u16(1)
         .u16(1)
         .u16(1)

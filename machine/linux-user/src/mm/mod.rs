@@ -158,12 +158,6 @@ impl AddressSpace {
         matches!(self.lock().inner.vmas.find(addr), Some((_, vma)) if vma.kind != Kind::Host)
     }
 
-    /// The mapping that holds `addr`.
-    #[must_use]
-    pub fn find(&self, addr: u64) -> Option<(u64, Vma)> {
-        self.lock().inner.vmas.find(addr)
-    }
-
     /// The guest's mappings in `start..end`.
     #[must_use]
     pub fn overlapping(&self, start: u64, end: u64) -> Vec<(u64, Vma)> {

@@ -281,7 +281,8 @@ unsafe fn on_fault(signo: i32, info: *mut libc::siginfo_t, context: *mut libc::c
 
 /// Says that isomorph itself has crashed. No allocation: the heap may be what is broken.
 fn report(signo: i32, pc: u64, address: u64) {
-    let mut text = *b"isomorph: internal error: host signal .. at pc 0x................ address 0x................\n";
+    let mut text = *b"isomorph: internal error: host signal .. at pc 0x................ \
+        address 0x................\n";
     let hex = |text: &mut [u8], value: u64| {
         for (index, digit) in text.iter_mut().enumerate() {
             *digit = b"0123456789abcdef"[(value >> (60 - 4 * index) & 15) as usize];
