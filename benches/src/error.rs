@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::measure::End;
+
 /// An error that ends the run.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -44,14 +46,53 @@ pub enum Error {
     /// No workload is left after `--group` and `--workload`.
     #[error("no workload of that name or group; --list shows them all")]
     NothingToRun,
+    /// The machine's apt configuration names no archive.
+    #[error("apt knows no archive to fetch packages from")]
+    NoMirror,
     /// The native run itself failed, so that there is nothing to compare with.
-    #[error("the native run of {workload} failed: {reason}")]
+    #[error("the native run of {workload} failed")]
     Native {
         /// The workload.
         workload: &'static str,
         /// How it failed.
-        reason: String,
+        #[source]
+        source: Failure,
     },
+}
+
+/// Why a run gives no number.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// It did not end with status 0.
+    #[error("{end}: {messages}")]
+    End {
+        /// How it ended.
+        end: End,
+        /// The first lines of its standard error.
+        messages: String,
+    },
+    /// Its output is not native's.
+    #[error("output differs from native: {found} instead of {expected}")]
+    Output {
+        /// The beginning of its output.
+        found: String,
+        /// The beginning of native's.
+        expected: String,
+    },
+}
+
+/// Why a workload cannot be run on this machine.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotRun {
+    /// No Debian trees.
+    #[error("no Debian trees at hand: run `cargo xtask inputs`")]
+    NoTrees,
+    /// Debian trees that could not be used.
+    #[error("the Debian trees cannot be used: {0}")]
+    Trees(String),
+    /// The program is not in the tree.
+    #[error("{0} is not in the riscv64 tree")]
+    NoProgram(&'static str),
 }
 
 impl Error {

@@ -169,8 +169,7 @@ fn mirror() -> Result<String, Error> {
     let uri = text
         .lines()
         .find(|line| line.trim_end_matches('/').ends_with("/debian"));
-    Ok(uri
-        .or_else(|| text.lines().next())
-        .unwrap_or("http://deb.debian.org/debian")
-        .to_owned())
+    uri.or_else(|| text.lines().next())
+        .map(str::to_owned)
+        .ok_or(Error::NoMirror)
 }

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use crate::cli::Options;
 use crate::compile::{self, Built, Workshop};
-use crate::error::{Error, chain};
+use crate::error::{Error, Failure, NotRun, chain};
 use crate::figures::{self, Cell, Results, Row, SubjectFigures, Translation};
 use crate::machine::Machine;
 use crate::measure::{self, Run};
@@ -67,7 +67,7 @@ struct Suite<'a> {
     workshop: Workshop,
     subjects: Vec<Subject>,
     figures: Vec<SubjectFigures>,
-    roots: Result<Roots, String>,
+    roots: Result<Roots, NotRun>,
 }
 
 impl<'a> Suite<'a> {
@@ -87,9 +87,9 @@ impl<'a> Suite<'a> {
         let roots = match (&options.roots, debian) {
             (Some((riscv64, amd64)), true) => {
                 prepare_roots(options, &workshop, riscv64.clone(), amd64.clone())
-                    .map_err(|error| chain(&error))
+                    .map_err(|error| NotRun::Trees(chain(&error)))
             }
-            _ => Err("no Debian trees at hand: run `cargo xtask inputs`".to_owned()),
+            _ => Err(NotRun::NoTrees),
         };
         Ok(Self {
             options,
@@ -125,7 +125,7 @@ impl<'a> Suite<'a> {
 
     /// Measures one workload under every subject, interleaved; the inner error says why it cannot
     /// be run on this machine.
-    fn measure(&self, workload: &Workload) -> Result<Result<Row, String>, Error> {
+    fn measure(&self, workload: &Workload) -> Result<Result<Row, NotRun>, Error> {
         let prepared = match self.prepare_all(workload)? {
             Ok(prepared) => prepared,
             Err(reason) => return Ok(Err(reason)),
@@ -135,7 +135,7 @@ impl<'a> Suite<'a> {
         } else {
             workload.repeat
         };
-        let mut cells: Vec<Result<Vec<u64>, String>> = vec![Ok(Vec::new()); prepared.len()];
+        let mut cells: Vec<Result<Vec<u64>, Failure>> = vec![Ok(Vec::new()); prepared.len()];
         for _ in 0..self.options.runs {
             let mut native: Option<Run> = None;
             for (index, prepared) in prepared.iter().enumerate() {
@@ -145,20 +145,20 @@ impl<'a> Suite<'a> {
                 let run = measure::run(prepared, repeat)?;
                 match compare(&run, native.as_ref()) {
                     Ok(()) => times.push(run.cpu_us / u64::from(repeat)),
-                    Err(reason) if native.is_none() => {
+                    Err(source) if native.is_none() => {
                         return Err(Error::Native {
                             workload: workload.name,
-                            reason,
+                            source,
                         });
                     }
-                    Err(reason) => cells[index] = Err(reason),
+                    Err(failure) => cells[index] = Err(failure),
                 }
                 native.get_or_insert(run);
             }
         }
         let cells = cells.into_iter().map(|cell| match cell {
             Ok(times) => Cell::new(&times),
-            Err(reason) => Cell::failed(reason),
+            Err(failure) => Cell::failed(failure.to_string()),
         });
         Ok(Ok(figures::row(
             workload.name,
@@ -168,7 +168,7 @@ impl<'a> Suite<'a> {
         )))
     }
 
-    fn prepare_all(&self, workload: &Workload) -> Result<Result<Vec<Prepared>, String>, Error> {
+    fn prepare_all(&self, workload: &Workload) -> Result<Result<Vec<Prepared>, NotRun>, Error> {
         let own = |built: &Built, argument: Option<u32>| {
             let argument = argument.map(|number| number.to_string());
             self.subjects
@@ -187,7 +187,7 @@ impl<'a> Suite<'a> {
                 self.roots.as_ref().map_err(Clone::clone).and_then(|roots| {
                     let path = roots.riscv64.join(program.path);
                     if !path.exists() {
-                        return Err(format!("{} is not in the riscv64 tree", program.path));
+                        return Err(NotRun::NoProgram(program.path));
                     }
                     Ok(self
                         .subjects
@@ -269,21 +269,22 @@ fn describe(subject: &Subject) -> SubjectFigures {
 }
 
 /// A run counts when it succeeds and, but for the native one, its output is native's.
-fn compare(run: &Run, native: Option<&Run>) -> Result<(), String> {
+fn compare(run: &Run, native: Option<&Run>) -> Result<(), Failure> {
     if !run.end.success() {
-        let messages = if run.messages.is_empty() {
-            "no message"
-        } else {
-            &run.messages
+        let messages = match run.messages.as_str() {
+            "" => "no message".to_owned(),
+            messages => messages.to_owned(),
         };
-        return Err(format!("{}: {messages}", run.end));
+        return Err(Failure::End {
+            end: run.end,
+            messages,
+        });
     }
     match native {
-        Some(native) if native.output != run.output => Err(format!(
-            "output differs from native: {} instead of {}",
-            excerpt(&run.output),
-            excerpt(&native.output)
-        )),
+        Some(native) if native.output != run.output => Err(Failure::Output {
+            found: excerpt(&run.output),
+            expected: excerpt(&native.output),
+        }),
         _ => Ok(()),
     }
 }

@@ -59,7 +59,8 @@ fn frame(results: &Results, tested: bool, body: &str, height: usize) -> String {
          viewBox=\"0 0 {WIDTH} {height}\">\n<style>\
          text{{font:12px sans-serif;fill:#222}}.title{{font-size:15px}}.note{{fill:#666}}\
          .group{{font-weight:bold}}.gain{{fill:#2a7f62}}.loss{{fill:#b23a48}}\
-         .one{{stroke:#222}}.native{{stroke:#111;stroke-width:2}}.target{{stroke:#c08a00;stroke-dasharray:3 2}}</style>\n\
+         .one{{stroke:#222}}.native{{stroke:#111;stroke-width:2}}\
+         .target{{stroke:#c08a00;stroke-dasharray:3 2}}</style>\n\
          <rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n{head}{body}</svg>\n"
     )
 }

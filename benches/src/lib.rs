@@ -1,1 +1,0 @@
-//! The side-by-side harness: native, QEMU and isomorph, interleaved, as ratios.
