@@ -131,10 +131,10 @@ pub(crate) struct Opc(u64);
 impl Opc {
     const REX_SHIFT: u32 = 48;
     const LEN: u32 = 52;
-    /// REX.W is set.
-    const WIDE: u64 = 1 << 56;
+    /// REX.W is set (bit 3 of the top byte).
+    const WIDE: u64 = 1 << 59;
     /// REX stays even if nothing in it is set.
-    const KEEP_REX: u64 = 1 << 57;
+    const KEEP_REX: u64 = 1 << 56;
 
     const fn make(prefix: u8, opcode: u64, len: u64) -> Self {
         if prefix == 0 {
@@ -187,16 +187,21 @@ impl Opc {
         Self(self.0 | Self::KEEP_REX)
     }
 
-    /// The bytes for these registers in REX, and their number.
+    /// The bytes for these registers in REX, and their number. REX stays.
     #[inline(always)]
-    fn head(self, reg: u8, x: u8, b: u8) -> (u64, u32) {
-        let wide = u64::from(self.0 & Self::WIDE != 0) << 3;
+    fn full_head(self, reg: u8, x: u8, b: u8) -> (u64, u32) {
         let ext = u64::from(reg >> 3) << 2 | u64::from(x >> 3) << 1 | u64::from(b >> 3);
-        let rex = wide | ext;
-        let omit = u32::from(rex == 0 && self.0 & Self::KEEP_REX == 0);
+        let rex = self.0 >> 56 & 8 | ext;
         let bytes = self.0 & ((1 << Self::REX_SHIFT) - 1);
         let bytes = bytes | rex << (self.0 >> Self::REX_SHIFT & 15);
-        let len = (self.0 >> Self::LEN) as u32 & 15;
+        (bytes, (self.0 >> Self::LEN) as u32 & 15)
+    }
+
+    /// As [`Self::full_head`], without REX if it says nothing.
+    #[inline(always)]
+    fn head(self, reg: u8, b: u8) -> (u64, u32) {
+        let (bytes, len) = self.full_head(reg, 0, b);
+        let omit = u32::from(bytes as u8 == 0x40 && self.0 & Self::KEEP_REX == 0);
         (bytes >> (8 * omit), len - omit)
     }
 }
@@ -403,7 +408,7 @@ impl Asm {
 
     #[inline(never)]
     fn op_reg(&mut self, op: Opc, reg: u8, r: u8, imm: u32, imm_len: u32) {
-        let (h, n) = op.head(reg, 0, r);
+        let (h, n) = op.head(reg, r);
         let modrm = 0xc0 | u64::from(reg & 7) << 3 | u64::from(r & 7);
         self.put_two(h | modrm << (8 * n), n + 1, u64::from(imm), imm_len);
     }
@@ -411,8 +416,22 @@ impl Asm {
     #[inline(never)]
     fn op_mem(&mut self, op: Opc, reg: u8, m: Mem, imm: u32, imm_len: u32) {
         let (x, b) = Self::xb(m);
-        let (h, n) = op.head(reg, x, b);
+        let (h, n) = op.full_head(reg, x, b);
         self.mem(h, n, reg, m, imm, imm_len);
+    }
+
+    /// [`Self::op_mem`] without immediate: mostly a register and a short displacement.
+    #[inline(never)]
+    fn op_mem_plain(&mut self, op: Opc, reg: u8, m: Mem) {
+        let simple = m.index == NO_REG && m.base < RUNTIME && m.base & 7 != RSP;
+        if !simple || m.disp as i8 as i32 != m.disp {
+            return self.op_mem(op, reg, m, 0, 0);
+        }
+        let (h, n) = op.full_head(reg, 0, m.base);
+        let disp = u64::from(m.disp != 0 || m.base & 7 == RBP);
+        let modrm = disp << 6 | u64::from(reg & 7) << 3 | u64::from(m.base & 7);
+        let tail = modrm | u64::from(m.disp as u8) << 8;
+        self.put(h | tail << (8 * n), (n + 1) as usize + disp as usize);
     }
 
     /// `op reg, rm` (or `op rm, reg`, as the opcode says) with an immediate of `imm_len` bytes.
@@ -427,7 +446,10 @@ impl Asm {
     /// An instruction with a register and a register-or-memory operand.
     #[inline]
     pub(crate) fn op(&mut self, op: Opc, w: bool, reg: u8, rm: Rm) {
-        self.op_imm(op.wide(w), reg, rm, 0, 0);
+        match rm {
+            Rm::R(r) => self.op_reg(op.wide(w), reg, r, 0, 0),
+            Rm::M(m) => self.op_mem_plain(op.wide(w), reg, m),
+        }
     }
 
     /// As [`Self::op`], the operand `rm` (or `reg` of a byte store) being an 8-bit register.
@@ -467,14 +489,14 @@ impl Asm {
     #[inline(never)]
     pub(crate) fn mov_imm(&mut self, d: u8, value: u64) {
         if value >> 32 == 0 {
-            let (h, n) = Opc::one(0xb8 | d & 7).wide(false).head(0, 0, d);
+            let (h, n) = Opc::one(0xb8 | d & 7).wide(false).head(0, d);
             self.put_two(h, n, value, 4);
         } else if value as i32 as i64 as u64 == value {
-            let (h, n) = Opc::one(0xc7).wide(true).head(0, 0, d);
+            let (h, n) = Opc::one(0xc7).wide(true).head(0, d);
             let modrm = 0xc0 | u64::from(d & 7);
             self.put_two(h | modrm << (8 * n), n + 1, value, 4);
         } else {
-            let (h, n) = Opc::one(0xb8 | d & 7).wide(true).head(0, 0, d);
+            let (h, n) = Opc::one(0xb8 | d & 7).wide(true).head(0, d);
             self.put_two(h, n, value, 8);
         }
     }
@@ -514,7 +536,7 @@ impl Asm {
         if imm as i8 as i32 == imm {
             self.op_imm(Opc::one(0x83).wide(w), op as u8, rm, imm as u32, 1);
         } else if rm == Rm::R(RAX) {
-            let (h, n) = Opc::one((op as u8) << 3 | 5).wide(w).head(0, 0, 0);
+            let (h, n) = Opc::one((op as u8) << 3 | 5).wide(w).head(0, 0);
             self.put_two(h, n, u64::from(imm as u32), 4);
         } else {
             self.op_imm(Opc::one(0x81).wide(w), op as u8, rm, imm as u32, 4);
@@ -569,7 +591,7 @@ impl Asm {
 
     /// `bswap r`.
     pub(crate) fn bswap(&mut self, w: bool, r: u8) {
-        let (h, n) = Opc::two(0, 0xc8 | r & 7).wide(w).head(0, 0, r);
+        let (h, n) = Opc::two(0, 0xc8 | r & 7).wide(w).head(0, r);
         self.put_two(h, n, 0, 0);
     }
 
@@ -692,12 +714,12 @@ impl Asm {
     }
 
     pub(crate) fn push(&mut self, r: u8) {
-        let (h, n) = Opc::one(0x50 | r & 7).wide(false).head(0, 0, r);
+        let (h, n) = Opc::one(0x50 | r & 7).wide(false).head(0, r);
         self.put_two(h, n, 0, 0);
     }
 
     pub(crate) fn pop(&mut self, r: u8) {
-        let (h, n) = Opc::one(0x58 | r & 7).wide(false).head(0, 0, r);
+        let (h, n) = Opc::one(0x58 | r & 7).wide(false).head(0, r);
         self.put_two(h, n, 0, 0);
     }
 
