@@ -3,8 +3,8 @@
 //! Invariants:
 //! - No page is ever mapped writable and executable at the same address (W^X): generated code runs
 //!   from one mapping and is written through the other.
-//! - Space is handed out in ascending order and comes back only all at once ([`CodeMemory::reset`]),
-//!   so offsets order code by age.
+//! - Space is handed out in ascending order and comes back only all at once
+//!   ([`CodeMemory::reset`]), so offsets order code by age.
 //! - A patch changes one naturally aligned 8-byte word with a single store: a thread that executes
 //!   there sees the old or the new instruction, never a mixture (Intel SDM vol. 3A, 8.1.1 and
 //!   8.1.3).

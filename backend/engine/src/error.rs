@@ -6,7 +6,10 @@ use isomorph_code::CodeError;
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
     /// The host processor lacks something that generated code uses.
-    #[error("this processor lacks {}: isomorph needs x86-64-v3 (AVX2, BMI2, FMA, MOVBE)", .missing.join(", "))]
+    #[error(
+        "this processor lacks {}: isomorph needs x86-64-v3 (AVX2, BMI2, FMA, MOVBE)",
+        .missing.join(", ")
+    )]
     Processor {
         /// The missing features.
         missing: Vec<&'static str>,
