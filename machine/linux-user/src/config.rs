@@ -19,7 +19,7 @@ impl DebugItems {
     pub const OUT_ASM: Self = Self(8);
     /// Guest signals and faults.
     pub const INT: Self = Self(16);
-    /// Changes of the guest's memory map.
+    /// The guest's memory map when it starts.
     pub const PAGE: Self = Self(32);
     /// System calls that isomorph does not implement.
     pub const UNIMP: Self = Self(64);
@@ -41,7 +41,7 @@ impl DebugItems {
         ),
         ("out_asm", Self::OUT_ASM, "host instructions of each block"),
         ("int", Self::INT, "guest signals and faults"),
-        ("page", Self::PAGE, "changes of the guest's memory map"),
+        ("page", Self::PAGE, "the guest's memory map when it starts"),
         (
             "unimp",
             Self::UNIMP,

@@ -47,6 +47,11 @@ pub use error::RunError;
 /// [`RunError`] if the program could not be started.
 pub fn run(config: RunConfig) -> Result<std::convert::Infallible, RunError> {
     let mut task = launch::launch(config)?;
+    if task.process.debug(DebugItems::PAGE)
+        && let Ok(map) = proc_files::memory_map(&task.process.mm)
+    {
+        task.process.log.write(&map);
+    }
     syscall::close_standard();
     let status = task.run();
     task.leave();

@@ -90,10 +90,7 @@ fn contents(process: &Process, own: Own) -> Option<Result<Vec<u8>, Errno>> {
         Own::Cmdline => terminated(&image.argv),
         Own::CpuInfo => cpu_info(process).into_bytes(),
         Own::OtherCmdline(pid) => terminated(&exec::guest_of(pid)?.1),
-        Own::Maps => match std::fs::read_to_string("/proc/self/maps") {
-            Ok(host) => maps(&process.mm, &host).into_bytes(),
-            Err(error) => return Some(Err(error.into())),
-        },
+        Own::Maps => return Some(memory_map(&process.mm).map(String::into_bytes)),
         Own::Stat => match std::fs::read("/proc/self/stat") {
             Ok(host) => stat(&image.layout, host),
             Err(error) => return Some(Err(error.into())),
@@ -185,6 +182,12 @@ impl<'a> Line<'a> {
             name,
         })
     }
+}
+
+/// What `/proc/self/maps` shows the guest.
+pub fn memory_map(mm: &AddressSpace) -> Result<String, Errno> {
+    let host = std::fs::read_to_string("/proc/self/maps")?;
+    Ok(maps(mm, &host))
 }
 
 /// Column of the names in `/proc/self/maps`.

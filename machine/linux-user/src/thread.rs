@@ -196,6 +196,7 @@ fn start_thread(task: &mut Task, args: &CloneArgs) -> SysResult {
     let thread = std::thread::Builder::new()
         .stack_size(HOST_STACK)
         .spawn(move || thread_main(seed));
+    task.process.actions.reclaim_library_signals();
     let tid = match thread {
         Ok(_) => wait.recv().map_err(|_| Errno::EAGAIN),
         Err(_) => Err(Errno::EAGAIN),

@@ -356,7 +356,6 @@ impl HandlerStack {
     }
 
     /// Holds the spare stacks still, for fork.
-    #[must_use]
     pub fn freeze() -> MutexGuard<'static, Vec<Self>> {
         SPARE.lock().unwrap_or_else(PoisonError::into_inner)
     }

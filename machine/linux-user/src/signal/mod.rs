@@ -82,6 +82,8 @@ pub struct Action {
 
 const SIG_DFL: u64 = 0;
 const SIG_IGN: u64 = 1;
+/// Real-time signals that C libraries use between threads (pthreads(7), "NPTL").
+const LIBRARY_SIGNALS: std::ops::RangeInclusive<i32> = 32..=33;
 
 /// What the guest does about each signal; shared by its threads.
 pub struct Actions(Mutex<[Action; SIGNAL_MAX as usize]>);
@@ -139,6 +141,15 @@ impl Actions {
             set_disposition(signo, disposition(&action));
         }
         old
+    }
+
+    /// Takes the C library's two signals back for the guest: the host's C library puts a handler
+    /// of its own in place for the second when it starts the first thread.
+    pub fn reclaim_library_signals(&self) {
+        let table = self.lock();
+        for signo in LIBRARY_SIGNALS {
+            set_disposition(signo, disposition(&table[signo as usize - 1]));
+        }
     }
 
     /// Makes the host's dispositions those that a program started by execve shall inherit.
