@@ -178,7 +178,7 @@ impl Opc {
 
     #[inline(always)]
     const fn wide(self, w: bool) -> Self {
-        Self(self.0 | (w as u64) * Self::WIDE)
+        Self(self.0 | ((w as u64) * Self::WIDE))
     }
 
     /// With REX in any case, for 8-bit registers 4–7 would else mean `ah`–`bh`.
