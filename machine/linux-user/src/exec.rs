@@ -9,7 +9,7 @@ use crate::task::Task;
 use std::borrow::Cow;
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -46,6 +46,42 @@ pub fn under_sysroot<'a>(path: &'a Path, sysroot: Option<&Path>) -> Cow<'a, Path
     path.into()
 }
 
+/// As [`under_sysroot`], but links are followed as if the sysroot were the root directory: what
+/// `/etc/alternatives` leads to is the guest's, not the host's.
+#[must_use]
+pub fn follow_in_sysroot<'a>(path: &'a Path, sysroot: Option<&Path>) -> Cow<'a, Path> {
+    let Some(root) = sysroot else {
+        return path.into();
+    };
+    let inner = path.strip_prefix(root).or_else(|_| path.strip_prefix("/"));
+    match inner.ok().and_then(|inner| resolve_in_root(root, inner)) {
+        Some(there) => there.into(),
+        None => path.into(),
+    }
+}
+
+/// The file without links that `inner` leads to if `root` is the root directory.
+fn resolve_in_root(root: &Path, inner: &Path) -> Option<PathBuf> {
+    let inner = c_string(inner.as_os_str())
+        .ok()
+        .filter(|inner| !inner.is_empty())?;
+    let root = File::open(root).ok()?;
+    // SAFETY: an all-zero open_how is a value.
+    let mut how: libc::open_how = unsafe { std::mem::zeroed() };
+    how.flags = (libc::O_PATH | libc::O_CLOEXEC) as u64;
+    how.resolve = libc::RESOLVE_IN_ROOT;
+    let size = size_of::<libc::open_how>();
+    let (dir, how) = (root.as_raw_fd(), &raw const how);
+    // SAFETY: path and structure are live, and the size is the structure's.
+    let fd = unsafe { libc::syscall(libc::SYS_openat2, dir, inner.as_ptr(), how, size) };
+    if fd < 0 {
+        return None;
+    }
+    // SAFETY: the descriptor is new and nobody else's.
+    let file = unsafe { OwnedFd::from_raw_fd(fd as i32) };
+    std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).ok()
+}
+
 /// Finds the program that executing `path` runs, through `#!` lines.
 ///
 /// # Errors
@@ -56,9 +92,10 @@ pub fn find_program(
     argv: Vec<OsString>,
     sysroot: Option<&Path>,
 ) -> Result<Target, Errno> {
-    let mut path = under_sysroot(path, sysroot).into_owned();
+    let mut name = path.to_owned();
     let mut argv = argv;
     for _ in 0..=SCRIPTS_MAX {
+        let path = follow_in_sysroot(&name, sysroot).into_owned();
         let file = open_executable(&path)?;
         let mut start = [0_u8; START];
         let have = file.read_at(&mut start, 0)?;
@@ -79,9 +116,9 @@ pub fn find_program(
         let rest = argv.split_off(argv.len().min(1));
         argv = vec![interpreter.clone()];
         argv.extend(argument);
-        argv.push(path.into_os_string());
+        argv.push(name.into_os_string());
         argv.extend(rest);
-        path = under_sysroot(Path::new(&interpreter), sysroot).into_owned();
+        name = interpreter.into();
     }
     Err(Errno::ELOOP)
 }
@@ -145,7 +182,7 @@ fn c_string(text: &OsStr) -> Result<CString, Errno> {
 /// `execve(pathname, argv, envp)`.
 pub fn sys_execve(task: &mut Task, args: [u64; 6]) -> SysResult {
     let path = read_path(task, args[0])?;
-    let path = task.sysroot_path(&path).into_owned();
+    let path = crate::proc_files::redirect(&task.process, &path).unwrap_or(path);
     execute(task, &path, args[1], args[2])
 }
 
@@ -158,7 +195,7 @@ pub fn sys_execveat(task: &mut Task, args: [u64; 6]) -> SysResult {
     }
     let path = read_path(task, path)?;
     let path = if path.is_absolute() {
-        task.sysroot_path(&path).into_owned()
+        crate::proc_files::redirect(&task.process, &path).unwrap_or(path)
     } else if path.as_os_str().is_empty() {
         if flags & libc::AT_EMPTY_PATH == 0 {
             return Err(Errno::ENOENT);
@@ -215,27 +252,21 @@ fn execute(task: &mut Task, path: &Path, argv: u64, envp: u64) -> SysResult {
     if argv.is_empty() {
         argv.push(OsString::new());
     }
-    let target = find_program(path, argv, task.process.config.sysroot.as_deref())?;
-    if target.is_guest {
-        // What is plainly damaged is refused while there is still somebody to tell.
-        elf::Elf::read(&target.file).map_err(|error| error.errno())?;
-    }
+    let sysroot = task.process.config.sysroot.as_deref();
+    let target = find_program(path, argv.clone(), sysroot)?;
     if !target.is_guest {
         drop(target.file);
-        return host_execve(
-            task,
-            libc::AT_FDCWD,
-            target.path.as_os_str(),
-            &target.argv,
-            &env,
-        );
+        let (path, argv) = (target.path.as_os_str(), &target.argv);
+        return host_execve(task, libc::AT_FDCWD, path, argv, &env);
     }
-    let path = openable(&target)?;
+    // What is plainly damaged is refused while there is still somebody to tell.
+    elf::Elf::read(&target.file).map_err(|error| error.errno())?;
     drop(target.file);
+    let path = openable(path)?;
     let own = task
         .process
         .config
-        .exec_args(path.as_os_str(), target.argv.clone());
+        .exec_args(path.as_os_str(), argv.clone());
     let tried = match OWN.load(Ordering::Relaxed) {
         -1 => host_execve(task, libc::AT_FDCWD, OWN_PATH.as_ref(), &own, &env),
         fd => {
@@ -248,9 +279,7 @@ fn execute(task: &mut Task, path: &Path, argv: u64, envp: u64) -> SysResult {
     };
     match tried {
         // No /proc here: perhaps the host's kernel knows what to do with such programs.
-        Err(Errno::ENOENT) => {
-            host_execve(task, libc::AT_FDCWD, path.as_os_str(), &target.argv, &env)
-        }
+        Err(Errno::ENOENT) => host_execve(task, libc::AT_FDCWD, path.as_os_str(), &argv, &env),
         other => other,
     }
 }
@@ -300,19 +329,19 @@ pub fn sys_pivot_root(task: &mut Task, args: [u64; 6]) -> SysResult {
 }
 
 /// A path under which the new process image can open the program: one through a descriptor that
-/// closes on exec cannot be opened any more, so a copy that stays open takes its place.
-fn openable(target: &Target) -> Result<PathBuf, Errno> {
-    if !target.path.starts_with("/proc/self/fd") {
-        return Ok(target.path.clone());
+/// closes on exec cannot be opened any more, so a descriptor that stays open takes its place.
+fn openable(path: &Path) -> Result<PathBuf, Errno> {
+    if !path.starts_with("/proc/self/fd") {
+        return Ok(path.to_owned());
     }
-    if let Ok(real) = std::fs::read_link(format!("/proc/self/fd/{}", target.file.as_raw_fd()))
-        && real.is_absolute()
+    if let Ok(real) = std::fs::canonicalize(path)
         && real.exists()
     {
         return Ok(real);
     }
-    // SAFETY: duplicating a descriptor touches no memory.
-    let fd = unsafe { libc::fcntl(target.file.as_raw_fd(), libc::F_DUPFD, 3) };
+    let c_path = c_string(path.as_os_str())?;
+    // SAFETY: the path is live.
+    let fd = unsafe { libc::open(c_path.as_ptr(), libc::O_RDONLY) };
     if fd < 0 {
         Err(Errno::last())
     } else {

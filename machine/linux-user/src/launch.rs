@@ -193,7 +193,7 @@ fn open_interpreter(
     name: &Path,
     sysroot: Option<&Path>,
 ) -> Result<(File, Elf), RunError> {
-    let path = exec::under_sysroot(name, sysroot);
+    let path = exec::follow_in_sysroot(name, sysroot);
     let file = File::open(&path).map_err(|error| RunError::Interpreter {
         program: program.to_owned(),
         interpreter: name.to_owned(),
@@ -207,7 +207,16 @@ fn open_interpreter(
 }
 
 /// Makes the process and its first thread.
-pub fn launch(config: RunConfig) -> Result<Task, RunError> {
+pub fn launch(mut config: RunConfig) -> Result<Task, RunError> {
+    // The guest may change its directory.
+    for path in [&mut config.sysroot, &mut config.log_file]
+        .into_iter()
+        .flatten()
+    {
+        if let Ok(absolute) = std::path::absolute(&*path) {
+            *path = absolute;
+        }
+    }
     if config.guest_base != 0 {
         return Err(RunError::GuestBase {
             base: config.guest_base,
@@ -256,7 +265,7 @@ pub fn launch(config: RunConfig) -> Result<Task, RunError> {
         sigreturn: vdso.1,
         argv: program.argv,
     };
-    set_name(&program.path);
+    set_name(&config.program);
     let engine_config = crate::dump::engine_config(&config, &model, &log);
     let engine = Engine::new(Cpu::new(model), engine_config, Box::new(mm.fetch()))?;
     let mut state = crate::cpu::State::new();
@@ -407,7 +416,7 @@ fn build_stack(
     let contents = stack::Contents {
         argv: &program.argv,
         env: &config.env,
-        execfn: program.path.as_os_str(),
+        execfn: config.program.as_os_str(),
         random,
         auxv: &auxv,
     };

@@ -18,7 +18,7 @@ const OURS: u64 = (libc::CLONE_SETTLS
 /// Blocks all host signals unless one is in flight, which then comes first. A child must not
 /// inherit a signal that was meant for its parent.
 fn block_signals(task: &mut Task) -> Result<(), Errno> {
-    signal::set_mask_if_quiet(task, u64::MAX)
+    signal::set_mask_if_quiet(task, signal::ALL)
 }
 
 fn unblock_signals(task: &Task) {

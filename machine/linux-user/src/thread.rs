@@ -191,7 +191,7 @@ fn start_thread(task: &mut Task, args: &CloneArgs) -> SysResult {
         started,
     };
     // The thread starts with all signals blocked, until it can take them.
-    let mask = signal::set_host_mask(u64::MAX);
+    let mask = signal::set_host_mask(signal::ALL);
     task.process.threads.fetch_add(1, Ordering::SeqCst);
     let thread = std::thread::Builder::new()
         .stack_size(HOST_STACK)
@@ -265,7 +265,7 @@ impl Task {
     /// Ends the thread as far as other threads can see it: futexes are woken, signals go
     /// elsewhere.
     pub fn leave(&mut self) {
-        signal::set_host_mask(u64::MAX);
+        signal::set_host_mask(signal::ALL);
         signal::pass_on(self);
         signal::set_current(std::ptr::null());
         if self.clear_child_tid != 0 && uaccess::write(self, self.clear_child_tid, &0_u32).is_ok() {

@@ -45,6 +45,9 @@ pub const SYNCHRONOUS: u64 = bit(libc::SIGILL)
     | bit(libc::SIGFPE)
     | bit(libc::SIGSEGV);
 
+/// The host mask that keeps every signal away from a thread but those it raises itself.
+pub const ALL: u64 = !SYNCHRONOUS;
+
 /// Signals that cannot be blocked, caught or ignored.
 pub const UNBLOCKABLE: u64 = bit(libc::SIGKILL) | bit(libc::SIGSTOP);
 
