@@ -11,6 +11,7 @@ mod harness;
 mod qemu;
 mod random;
 mod stress;
+mod sysroot;
 mod torture;
 
 use std::fs;
@@ -48,6 +49,7 @@ pub const STAGES: &[StageEntry] = &[
     ("demo", demo::run),
     ("guest-c", guest_c::run),
     ("qemu", qemu::run),
+    ("sysroot", sysroot::run),
     ("debian", debian::run),
     ("torture", torture::run),
     ("crash", crash::run),
