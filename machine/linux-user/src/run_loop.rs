@@ -45,6 +45,9 @@ impl Task {
     /// Serves an `ecall`; the pc is at it.
     fn system_call(&mut self) {
         let (nr, args) = arch::syscall_args(self.vcpu.state());
+        if nr != arch::RT_SIGRETURN && signal::catch_up(self).is_err() {
+            return; // a signal comes first; then the same call again
+        }
         match syscall::dispatch(self, nr, args) {
             Outcome::Return(result) => {
                 let state = self.vcpu.state_mut();

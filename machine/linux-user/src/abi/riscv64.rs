@@ -18,6 +18,8 @@ pub const SV39_CEILING: u64 = 1 << 38;
 pub const SV48_CEILING: u64 = 1 << 47;
 /// Length of `ecall`.
 pub const SYSCALL_INSN_LEN: u64 = 4;
+/// Number of the system call that ends a signal handler.
+pub const RT_SIGRETURN: u64 = 139;
 /// Least size of an alternate signal stack (`AT_MINSIGSTKSZ`): a frame and a half.
 pub const MINSIGSTKSZ: u64 = 2048;
 
@@ -169,7 +171,7 @@ const fn li_a7(number: u32) -> u32 {
 
 /// Names and code of the vDSO's functions.
 pub const VDSO_FUNCTIONS: &[(&str, &[u32])] = &[
-    (VDSO_SIGRETURN, &[li_a7(139), ECALL]),
+    (VDSO_SIGRETURN, &[li_a7(RT_SIGRETURN as u32), ECALL]),
     ("__vdso_gettimeofday", &[li_a7(169), ECALL, RET]),
     ("__vdso_clock_gettime", &[li_a7(113), ECALL, RET]),
     ("__vdso_clock_getres", &[li_a7(114), ECALL, RET]),

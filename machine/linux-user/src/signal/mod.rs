@@ -244,6 +244,11 @@ pub struct SignalState {
     pub(crate) restart: Option<Restart>,
     /// Slots with synchronous signals that somebody sent while they were blocked.
     held: u32,
+    /// A signal that the thread has sent itself, see [`calls`].
+    direct: Option<Info>,
+    /// The host's mask while it lags behind the guest's: the handler of a direct signal starts,
+    /// and most often ends, without a host call. Any system call but `rt_sigreturn` catches up.
+    lagging: Option<u64>,
     inbox: Box<Inbox>,
 }
 
@@ -257,6 +262,8 @@ impl SignalState {
             altstack: AltStack::default(),
             restart: None,
             held: 0,
+            direct: None,
+            lagging: None,
             inbox: Box::new(Inbox::new(kick)),
         }
     }
@@ -276,6 +283,11 @@ impl SignalState {
     /// True while the host's mask is shut because a signal waits in the inbox.
     fn in_flight(&self) -> bool {
         self.inbox.pending.load(Ordering::Relaxed) & 1 << ASYNC_SLOT != 0
+    }
+
+    /// The host's mask while no signal is in flight.
+    fn host(&self) -> u64 {
+        self.lagging.unwrap_or(host_mask(self.mask))
     }
 
     /// Notes the new mask; what was held and is not blocked any more wants delivery.
@@ -363,9 +375,25 @@ pub fn set_mask_if_quiet(task: &mut Task, host: u64) -> Result<(), Errno> {
     unsafe { safe_syscall(task, libc::SYS_rt_sigprocmask, args) }.map(|_| ())
 }
 
+/// Makes the host's mask the guest's before a system call that might depend on it.
+#[inline]
+pub fn catch_up(task: &mut Task) -> Result<(), Errno> {
+    if task.signal.lagging.is_none() {
+        return Ok(());
+    }
+    set_mask_if_quiet(task, host_mask(task.signal.mask))?;
+    task.signal.lagging = None;
+    Ok(())
+}
+
 /// Delivers what is pending. To be called before generated code is entered.
 #[inline]
 pub fn deliver(task: &mut Task) {
+    if let Some(info) = task.signal.direct.take() {
+        let host = task.signal.host();
+        act(task, &info);
+        task.signal.lagging = Some(host).filter(|&host| host != host_mask(task.signal.mask));
+    }
     if task.signal.is_pending() {
         deliver_pending(task);
     }
@@ -394,12 +422,27 @@ fn deliver_pending(task: &mut Task) {
             .inbox
             .pending
             .fetch_and(!(1 << slot), Ordering::SeqCst);
-        act(task, &info);
+        if blocked & bit(signo_of(&info)) == 0 {
+            act(task, &info);
+        } else {
+            send_again(task, &info);
+        }
         if slot == ASYNC_SLOT {
             // The handler has blocked everything; open the mask for the next one.
+            task.signal.lagging = None;
             set_host_mask(host_mask(task.signal.mask));
         }
     }
+}
+
+/// Gives a signal back to the kernel that came while the host's mask lagged behind.
+fn send_again(task: &Task, info: &Info) {
+    // SAFETY: the structure is live.
+    unsafe {
+        let pid = libc::getpid();
+        let (signo, info) = (signo_of(info), &raw const *info);
+        libc::syscall(libc::SYS_rt_tgsigqueueinfo, pid, task.tid, signo, info)
+    };
 }
 
 /// Raises a fault of the guest's current instruction: a signal that cannot be put off.
@@ -541,13 +584,14 @@ fn call_handler(task: &mut Task, info: &Info, action: &Action) -> Result<(), Err
     } else {
         0
     };
-    let before = host_mask(task.signal.mask);
+    let before = task.signal.host();
     let blocked = task.signal.wait_mask.take().unwrap_or(task.signal.mask);
     task.signal.mask = (blocked | action.mask | itself) & !UNBLOCKABLE;
     let after = host_mask(task.signal.mask);
     // While another signal is in flight the host's mask stays shut: its delivery opens it.
     if slot_of(signo) != ASYNC_SLOT && after != before && !task.signal.in_flight() {
         set_host_mask(after);
+        task.signal.lagging = None;
     }
     let call = arch::HandlerCall {
         handler: action.handler,

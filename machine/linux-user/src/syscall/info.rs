@@ -43,7 +43,6 @@ fn prctl_option(option: i32) -> Prctl {
     match option {
         libc::PR_SET_NAME | libc::PR_GET_NAME => Pointer(16),
         libc::PR_GET_PDEATHSIG | libc::PR_GET_CHILD_SUBREAPER => Pointer(4),
-        libc::PR_GET_TID_ADDRESS => Pointer(8),
         libc::PR_SET_PDEATHSIG
         | libc::PR_GET_DUMPABLE
         | libc::PR_SET_DUMPABLE
@@ -80,6 +79,10 @@ fn prctl_option(option: i32) -> Prctl {
 pub fn prctl(task: &mut Task, args: [u64; 6]) -> SysResult {
     match args[0] as i32 {
         libc::PR_SET_VMA => return set_vma(task, args),
+        // The host knows the address of this process's own C library.
+        libc::PR_GET_TID_ADDRESS => {
+            return uaccess::write(task, args[1], &task.clear_child_tid).map(|()| 0);
+        }
         PR_SCHED_CORE => uaccess::check_optional(task, args[4], 8)?,
         option => match prctl_option(option) {
             Prctl::Numbers => {}

@@ -4,6 +4,7 @@ use super::strace;
 use super::table::{self, How};
 use crate::errno::Errno;
 use crate::task::{Process, Task};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Why system call `nr` is not served; `None` if it is.
 pub fn reason(nr: u64) -> Option<&'static str> {
@@ -15,15 +16,26 @@ pub fn reason(nr: u64) -> Option<&'static str> {
     }
 }
 
-/// Answers a system call that is not served. Those that are left out by decision are not
-/// counted: programs have an answer to that.
+/// Answers a system call that is not served. Those that are left out by decision are told of but
+/// not counted: programs have an answer to that.
 pub fn answer(task: &Task, nr: u64) -> Errno {
     let by_decision = table::lookup(nr).is_some_and(|entry| matches!(entry.how, How::Absent(_)));
-    if by_decision || count(task, nr) == 1 {
+    let first = if by_decision {
+        first_try(nr)
+    } else {
+        count(task, nr) == 1
+    };
+    if first {
         let why = reason(nr).unwrap_or_default();
         strace::warn(task, format_args!("system call {nr} ({}): {why}", name(nr)));
     }
     Errno::ENOSYS
+}
+
+/// True the first time that `nr`, a number in the table, is tried.
+fn first_try(nr: u64) -> bool {
+    static TRIED: [AtomicBool; table::NUMBERS] = [const { AtomicBool::new(false) }; table::NUMBERS];
+    !TRIED[nr as usize].swap(true, Ordering::Relaxed)
 }
 
 /// Counts a try and says how many there were.
