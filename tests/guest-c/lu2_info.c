@@ -129,6 +129,11 @@ int main(void) {
     limits();
     time_and_timers();
     processes();
+    static int cell;
+    int *told = NULL;
+    SHOW(syscall(SYS_set_tid_address, &cell) == gettid());
+    SHOW(prctl(PR_GET_TID_ADDRESS, &told));
+    SHOW(told == &cell);
     FAILS(syscall(38));
     FAILS(syscall(250));
     FAILS(syscall(5000));
