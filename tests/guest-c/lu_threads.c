@@ -111,6 +111,15 @@ static void *blocks_in_read(void *arg)
     return (void *)(long)(got < 0 ? errno : 0);
 }
 
+static void *forks_and_leaves(void *arg)
+{
+    pid_t pid = fork();
+    if (pid == 0)
+        syscall(SYS_exit, 23);
+    *(int *)arg = wait_for(pid);
+    return NULL;
+}
+
 static void interrupted(void)
 {
     int ends[2];
@@ -155,6 +164,11 @@ int main(int argc, char **argv)
             pause();
     }
     printf("exec in a thread: %d\n", wait_for(pid));
+    pthread_t thread;
+    int status = 0;
+    pthread_create(&thread, NULL, forks_and_leaves, &status);
+    pthread_join(thread, NULL);
+    printf("last thread of a child: %d\n", status);
     busy();
     interrupted();
     return 0;

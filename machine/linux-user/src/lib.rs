@@ -55,8 +55,5 @@ pub fn run(config: RunConfig) -> Result<std::convert::Infallible, RunError> {
     syscall::close_standard();
     let status = task.run();
     task.leave();
-    // Other threads of the guest may go on; the host's kernel keeps the process until they end.
-    // SAFETY: ends this thread, and nothing here is needed any more.
-    unsafe { libc::syscall(libc::SYS_exit, status) };
-    unreachable!("a thread went on after its end")
+    thread::end_thread(status)
 }

@@ -242,8 +242,11 @@ fn thread_main(seed: Seed) {
     let _ = started.send(tid);
     drop(started);
     signal::set_host_mask(signal::host_mask(mask));
-    task.run();
-    task.leave();
+    let status = task.run();
+    if task.leave() {
+        // The C library's way to end a last thread knows no status.
+        end_thread(status);
+    }
     drop(task);
     handler_stack.retire();
 }
@@ -263,8 +266,8 @@ fn unshare_what_is_not_shared(args: &CloneArgs) {
 
 impl Task {
     /// Ends the thread as far as other threads can see it: futexes are woken, signals go
-    /// elsewhere.
-    pub fn leave(&mut self) {
+    /// elsewhere. True if it was the last one of its process.
+    pub fn leave(&mut self) -> bool {
         signal::set_host_mask(signal::ALL);
         signal::pass_on(self);
         signal::set_current(std::ptr::null());
@@ -282,10 +285,19 @@ impl Task {
                 )
             };
         }
-        if self.process.threads.fetch_sub(1, Ordering::SeqCst) == 1 {
+        let last = self.process.threads.fetch_sub(1, Ordering::SeqCst) == 1;
+        if last {
             self.process.about_to_end();
         }
+        last
     }
+}
+
+/// Ends this host thread and nothing else; other threads of the guest may go on.
+pub fn end_thread(status: i32) -> ! {
+    // SAFETY: nothing of this thread is needed any more.
+    unsafe { libc::syscall(libc::SYS_exit, status) };
+    unreachable!("a thread went on after its end")
 }
 
 /// `exit(status)`: ends this thread.
