@@ -22,6 +22,7 @@ pub fn clippy(context: &Context) -> Result<Tally> {
         "--workspace",
         "--all-targets",
         "--quiet",
+        "--keep-going",
         "--",
         "-D",
         "warnings",
