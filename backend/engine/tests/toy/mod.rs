@@ -267,8 +267,6 @@ fn use_signal_stack() {
         ss_size: 64 << 10,
     };
     // SAFETY: the stack is leaked, so it outlives the thread.
-    assert_eq!(
-        unsafe { libc::sigaltstack(&stack, std::ptr::null_mut()) },
-        0
-    );
+    let set = unsafe { libc::sigaltstack(&stack, std::ptr::null_mut()) };
+    assert_eq!(set, 0);
 }
