@@ -25,6 +25,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// Bytes of a page, guest and host.
 pub const PAGE: u64 = 4096;
 
+/// The host's kernel places no program below this by itself: at least a third of 2^47 is free.
+const HOST_FLOOR: u64 = 1 << 40;
+
 /// Lowest address that the guest may choose to map (`vm.mmap_min_addr`).
 pub const MIN_ADDR: u64 = 0x10000;
 
@@ -128,7 +131,9 @@ impl AddressSpace {
             inner: Mutex::default(),
             code: Arc::default(),
         };
-        space.lock().note_host_memory();
+        if ceiling > HOST_FLOOR {
+            space.lock().note_host_memory();
+        }
         space
     }
 
