@@ -3,7 +3,7 @@
 use super::strace;
 use super::table::{self, How};
 use crate::errno::Errno;
-use crate::task::{Process, Task};
+use crate::task::Task;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Why system call `nr` is not served; `None` if it is.
@@ -52,18 +52,4 @@ fn count(task: &Task, nr: u64) -> u64 {
 
 fn name(nr: u64) -> &'static str {
     table::lookup(nr).map_or("unknown", |entry| entry.name)
-}
-
-/// Number, name and count of every system call that was tried and is not implemented.
-#[must_use]
-pub fn report(process: &Process) -> Vec<(u64, &'static str, u64)> {
-    let counts = process.unknown_syscalls.lock();
-    counts
-        .map(|counts| {
-            counts
-                .iter()
-                .map(|(&nr, &tries)| (nr, name(nr), tries))
-                .collect()
-        })
-        .unwrap_or_default()
 }

@@ -30,7 +30,6 @@ pub mod uaccess;
 
 pub use fd::{close_standard, reserve as reserve_fd};
 pub use kind::{FlagSet, Kind};
-pub use missing::report as report_missing;
 pub use table::{ENTRIES, Entry, How, Param, lookup};
 
 use crate::errno::{Errno, SysResult};
