@@ -51,7 +51,7 @@ fn fork_blocked(task: &mut Task, args: &CloneArgs) -> SysResult {
             drop(copied);
             become_child(task, args);
             if let Err(error) = ready {
-                process.log.line(format_args!("isomorph: fork: {error}"));
+                eprintln!("isomorph: fork: {error}");
                 process.end(125)
             }
             Ok(0)

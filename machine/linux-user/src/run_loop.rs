@@ -35,7 +35,7 @@ impl Task {
                 Ok(Exit::Fault(fault)) => self.fault(fault),
                 Ok(Exit::Interrupted) => {}
                 Err(error) => {
-                    self.process.log.line(format_args!("isomorph: {error}"));
+                    eprintln!("isomorph: {error}");
                     self.process.end(125);
                 }
             }

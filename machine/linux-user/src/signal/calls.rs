@@ -99,8 +99,7 @@ pub fn sys_rt_sigsuspend(task: &mut Task, args: [u64; 6]) -> SysResult {
     check_set_size(args[1])?;
     let mask = uaccess::read::<u64>(task, args[0])? & !UNBLOCKABLE;
     let host = host_mask(mask);
-    task.signal.release(mask);
-    if task.signal.is_pending() {
+    if task.signal.release(mask) {
         // What the wait would let through is here already.
         task.signal.wait_mask = Some(mask);
         return Err(ERESTARTNOHAND);

@@ -296,7 +296,8 @@ impl SignalState {
         self.release(self.mask);
     }
 
-    fn release(&mut self, mask: u64) {
+    /// Makes pending what was held and `mask` does not block; true if there was anything.
+    fn release(&mut self, mask: u64) -> bool {
         let free = (0..ASYNC_SLOT)
             .filter(|slot| self.held & 1 << slot != 0)
             .filter(|slot| {
@@ -306,6 +307,7 @@ impl SignalState {
         let bits = free.fold(0, |bits, slot| bits | 1 << slot);
         self.held &= !bits;
         self.inbox.pending.fetch_or(bits, Ordering::SeqCst);
+        bits != 0
     }
 }
 
@@ -356,8 +358,12 @@ pub unsafe fn safe_syscall_masked(
     args: [u64; 6],
     mask: Option<u64>,
 ) -> SysResult {
-    if let Some(mask) = mask {
-        task.signal.release(mask & !UNBLOCKABLE);
+    if let Some(mask) = mask
+        && task.signal.release(mask & !UNBLOCKABLE)
+    {
+        // What the wait would let through is here already.
+        task.signal.wait_mask = Some(mask);
+        return Err(Errno::EINTR);
     }
     // SAFETY: the caller's promise.
     let result = unsafe { safe_syscall(task, nr, args) };

@@ -36,8 +36,7 @@ impl EpollEvent {
     }
 }
 
-/// The most events taken from the host at once; giving the guest fewer than it has room for is
-/// always right.
+/// The most events that are converted on our own stack.
 const EVENTS_MAX: usize = 128;
 
 /// `epoll_ctl(2)`.
@@ -67,6 +66,9 @@ fn epoll_wait(task: &mut Task, nr: i64, mut args: [u64; 6]) -> SysResult {
         return Err(Errno::EINVAL);
     }
     uaccess::check(task, args[1], max as u64 * size_of::<EpollEvent>() as u64)?;
+    if max as usize > EVENTS_MAX {
+        return epoll_wait_in_place(task, nr, args);
+    }
     let mut host = [EpollEvent::default().to_host(); EVENTS_MAX];
     let guest = args[1];
     args[1] = host.as_mut_ptr() as u64;
@@ -80,6 +82,31 @@ fn epoll_wait(task: &mut Task, nr: i64, mut args: [u64; 6]) -> SysResult {
         *event = EpollEvent::from_host(*host);
     }
     uaccess::write_slice(task, guest, &events[..count])?;
+    Ok(ready)
+}
+
+/// As `epoll_wait`, for any number of events: the host fills the guest's array, which is larger
+/// than its own would be, and the events are spread out from the last to the first.
+fn epoll_wait_in_place(task: &mut Task, nr: i64, args: [u64; 6]) -> SysResult {
+    const HOST: usize = size_of::<libc::epoll_event>();
+    let mask = WaitMask::load(task, args[4], args[5])?;
+    // SAFETY: the guest's array was checked for larger events; other pointers are the guest's.
+    let ready = unsafe { mask.wait(task, nr, args, 4) }?;
+    for index in (0..ready).rev() {
+        let bytes: [u8; HOST] = uaccess::read(task, args[1] + index * HOST as u64)?;
+        let [a, b, c, d, data @ ..] = bytes;
+        let events = u32::from_le_bytes([a, b, c, d]);
+        let event = EpollEvent {
+            events,
+            pad: 0,
+            data: u64::from_le_bytes(data),
+        };
+        uaccess::write(
+            task,
+            args[1] + index * size_of::<EpollEvent>() as u64,
+            &event,
+        )?;
+    }
     Ok(ready)
 }
 
