@@ -1,0 +1,1 @@
+//! Disk images behind block devices: raw and qcow2.

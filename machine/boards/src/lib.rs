@@ -1,0 +1,1 @@
+//! Boards: wiring as data, and the device tree derived from it.

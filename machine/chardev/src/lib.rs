@@ -1,0 +1,1 @@
+//! Where a guest's serial lines lead: stdio, pty, file, socket.

@@ -1,0 +1,1 @@
+//! Machines: interrupt lines, clocks, life cycle, and what an accelerator must give.

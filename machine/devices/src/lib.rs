@@ -1,0 +1,1 @@
+//! Devices: one folder per family, tested without a CPU.

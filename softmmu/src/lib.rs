@@ -1,0 +1,1 @@
+//! Guest-physical address space: RAM, immutable flat views, MMIO routing, dirty tracking.
