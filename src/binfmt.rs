@@ -10,6 +10,8 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use isomorph_linux_user::inherited_auxiliary;
+
 use crate::config::{Builder, Request};
 use crate::error::CliError;
 
@@ -74,27 +76,13 @@ pub fn handle(mut arguments: Vec<OsString>) -> Result<ExitCode, CliError> {
         return Err(CliError::BinfmtCall);
     };
     config.argv0 = Some(argv0);
-    config.execfd = auxiliary(AT_EXECFD).and_then(|fd| i32::try_from(fd).ok());
+    config.execfd = inherited_auxiliary(AT_EXECFD).and_then(|fd| i32::try_from(fd).ok());
     crate::start(*config)
 }
 
 /// Whether the kernel started this process for a registration with flag P.
 pub fn argv0_is_preserved() -> bool {
-    auxiliary(AT_FLAGS).is_some_and(|flags| flags & AT_FLAGS_PRESERVE_ARGV0 != 0)
-}
-
-/// An entry of this process's auxiliary vector, if /proc is mounted to tell it.
-fn auxiliary(kind: u64) -> Option<u64> {
-    find_entry(&fs::read("/proc/self/auxv").ok()?, kind)
-}
-
-fn find_entry(vector: &[u8], kind: u64) -> Option<u64> {
-    let (pairs, _) = vector.as_chunks::<16>();
-    let (kinds, values) = (kind.to_le_bytes(), |pair: &[u8; 16]| {
-        pair.split_at(8).1.to_owned()
-    });
-    let pair = pairs.iter().find(|pair| pair.starts_with(&kinds))?;
-    Some(u64::from_le_bytes(values(pair).try_into().ok()?))
+    inherited_auxiliary(AT_FLAGS).is_some_and(|flags| flags & AT_FLAGS_PRESERVE_ARGV0 != 0)
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<(), CliError> {
@@ -141,15 +129,5 @@ mod tests {
         header[16] = 2;
         header[18] = 62;
         assert!(!matches(&header));
-    }
-
-    #[test]
-    fn entries_are_found_in_the_auxiliary_vector() {
-        let mut vector = Vec::new();
-        for number in [6u64, 4096, 2, 5, 0, 0] {
-            vector.extend(number.to_le_bytes());
-        }
-        assert_eq!(find_entry(&vector, AT_EXECFD), Some(5));
-        assert_eq!(find_entry(&vector, AT_FLAGS), None);
     }
 }

@@ -1,8 +1,6 @@
 //! The x86-64 byte encoder (Intel SDM Vol. 2). Encodes what the emitter needs, in the shortest
 //! form; checked against a disassembler in the tests.
 
-#![allow(clippy::too_many_arguments)]
-
 /// General registers by their encoding.
 pub(crate) const RAX: u8 = 0;
 pub(crate) const RCX: u8 = 1;
@@ -53,11 +51,6 @@ impl Mem {
         Self::base(NO_REG, disp)
     }
 
-    /// `[index * 2^scale + disp]`.
-    pub(crate) const fn scaled(index: u8, scale: u8, disp: i32) -> Self {
-        Self::index(NO_REG, index, scale, disp)
-    }
-
     /// The runtime's byte at `offset`.
     pub(crate) const fn runtime(offset: u32) -> Self {
         Self::base(RUNTIME, offset as i32)
@@ -69,11 +62,6 @@ impl Mem {
             disp: self.disp.wrapping_add(by),
             ..self
         }
-    }
-
-    /// True if the operand's address depends on register `r`.
-    pub(crate) const fn uses(self, r: u8) -> bool {
-        self.base == r || self.index == r
     }
 }
 
@@ -96,6 +84,7 @@ impl From<Mem> for Rm {
 pub(crate) enum Alu {
     Add = 0,
     Or = 1,
+    Adc = 2,
     And = 4,
     Sub = 5,
     Xor = 6,
@@ -125,6 +114,7 @@ pub(crate) enum Cc {
     Be = 6,
     A = 7,
     S = 8,
+    Ns = 9,
     P = 10,
     Np = 11,
     L = 12,
@@ -295,11 +285,6 @@ impl Asm {
         while !self.pos.is_multiple_of(n) {
             self.byte(0);
         }
-    }
-
-    /// Emits `n` (≤ 7) bytes of no operation (SDM Vol. 2, NOP, recommended sequences).
-    pub(crate) fn nop(&mut self, n: usize) {
-        self.put(NOPS[n], n);
     }
 
     /// Moves the bytes from `start` on so that the next byte's address plus `ahead` is at most 4
@@ -705,10 +690,6 @@ impl Asm {
         self.byte(0xc3);
     }
 
-    pub(crate) fn mfence(&mut self) {
-        self.put(0xf0ae0f, 3);
-    }
-
     pub(crate) fn rdtsc(&mut self) {
         self.put(0x310f, 2);
     }
@@ -789,14 +770,9 @@ impl Asm {
     pub(crate) fn andn(&mut self, w: bool, d: u8, not: u8, rm: Rm) {
         self.vex(Vex::new(2, 0, 0xf2), w, d, not, rm);
     }
-
-    /// `mulx hi, lo, rm` (rdx times rm).
-    pub(crate) fn mulx(&mut self, w: bool, hi: u8, lo: u8, rm: Rm) {
-        self.vex(Vex::new(2, 3, 0xf6), w, hi, lo, rm);
-    }
 }
 
-/// No operations of 0–7 bytes.
+/// No operations of 0–7 bytes (SDM Vol. 2, NOP, recommended sequences).
 const NOPS: [u64; 8] = [
     0,
     0x90,
@@ -804,8 +780,8 @@ const NOPS: [u64; 8] = [
     0x001f0f,
     0x0040_1f0f,
     0x00_0044_1f0f,
-    0x00_0044_1f0f_66,
-    0x0000_0000_801f_0f,
+    0x0000_441f_0f66,
+    0x0080_1f0f,
 ];
 
 /// VEX opcodes.
@@ -821,8 +797,6 @@ pub(crate) mod v {
     pub(crate) const MOV_FROM_INT: Vex = Vex::new(1, 1, 0x6e);
     /// `vmovd/q rm, xmm`.
     pub(crate) const MOV_TO_INT: Vex = Vex::new(1, 1, 0x7e);
-    pub(crate) const MOVUPS_LOAD: Vex = Vex::new(1, 0, 0x10);
-    pub(crate) const MOVUPS_STORE: Vex = Vex::new(1, 0, 0x11);
     pub(crate) const AND: Vex = Vex::new(1, 0, 0x54);
     pub(crate) const OR: Vex = Vex::new(1, 0, 0x56);
     pub(crate) const XOR: Vex = Vex::new(1, 0, 0x57);

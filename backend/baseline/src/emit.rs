@@ -186,7 +186,7 @@ impl Compile<'_> {
     }
 
     /// Reads an operand.
-    #[inline(never)]
+    #[inline(always)]
     pub(crate) fn take(&mut self, v: Val) -> Opnd {
         self.regs.take(v, self.block)
     }
@@ -230,7 +230,7 @@ impl Compile<'_> {
     /// may be computed there directly.
     #[inline(never)]
     fn hint(&mut self, d: Val) -> Option<Opnd> {
-        if d.as_temp().is_none() || self.regs.uses(d) != 1 {
+        if self.regs.uses(d) != 1 {
             return None;
         }
         let next = self.block.insts.get(self.at + 1)?;
@@ -246,9 +246,9 @@ impl Compile<'_> {
     }
 
     /// The general register to compute result `d` in, see [`Regs::dst`].
-    #[inline(never)]
+    #[inline]
     pub(crate) fn dst(&mut self, d: Val, prefer: Opnd) -> u8 {
-        let hint = match self.hint(d) {
+        let hint = match d.as_temp().and_then(|_| self.hint(d)) {
             Some(Opnd::R(r)) => Some(r),
             _ => None,
         };
@@ -258,7 +258,7 @@ impl Compile<'_> {
     /// The vector register to compute result `d` in.
     #[inline(never)]
     pub(crate) fn dst_x(&mut self, d: Val, prefer: Opnd) -> u8 {
-        let hint = match self.hint(d) {
+        let hint = match d.as_temp().and_then(|_| self.hint(d)) {
             Some(Opnd::X(x)) => Some(x),
             _ => None,
         };

@@ -34,7 +34,7 @@ pub(crate) struct SoftCall {
     op: Op,
     ty: Type,
     rm: u8,
-    args: [Opnd; 3],
+    args: [Option<Opnd>; 3],
     to: To,
 }
 
@@ -84,9 +84,9 @@ impl Compile<'_> {
             Op::FMinNum | Op::FMaxNum | Op::FMin | Op::FMax => self.extreme(i),
             Op::FCmpEq => self.equal(i),
             Op::FCmpLt | Op::FCmpLe | Op::FCmpLtQ | Op::FCmpLeQ => self.less(i),
-            Op::FToI32S | Op::FToI64S => self.to_signed(i),
-            Op::FToI32U | Op::FToI64U => self.to_unsigned(i),
-            Op::FFromI32S | Op::FFromI32U | Op::FFromI64S | Op::FFromI64U => self.from_int(i),
+            Op::FToI32S | Op::FToI64S => self.signed_int(i),
+            Op::FToI32U | Op::FToI64U => self.unsigned_int(i),
+            Op::FFromI32S | Op::FFromI32U | Op::FFromI64S | Op::FFromI64U => self.int_to_float(i),
             Op::FWiden | Op::FNarrow => self.change_format(i),
             Op::FRound | Op::FRoundX => self.round(i),
             Op::FClass => self.class(i),
@@ -107,7 +107,7 @@ impl Compile<'_> {
             return x;
         }
         let x = self.regs.scratch_x(self.asm);
-        self.to_x(x, o);
+        self.move_x(x, o);
         x
     }
 
@@ -121,7 +121,7 @@ impl Compile<'_> {
     }
 
     /// `d = o`, 64 bits.
-    fn to_x(&mut self, d: u8, o: Opnd) {
+    fn move_x(&mut self, d: u8, o: Opnd) {
         match o {
             Opnd::X(x) if x == d => {}
             Opnd::X(x) => self.asm.vex(v::MOVAPS, false, d, 0, Loc::R(x)),
@@ -145,7 +145,7 @@ impl Compile<'_> {
         let boxed = self.regs.is_boxed(i.a);
         let a = self.take(i.a);
         let d = self.dst_x(i.d, a);
-        self.to_x(d, a);
+        self.move_x(d, a);
         self.regs.set_boxed(i.d, boxed);
         self.finish_x(i.d, d);
     }
@@ -163,7 +163,7 @@ impl Compile<'_> {
             };
             self.load_int(r, ty, mem, at);
             let d = self.dst_x(i.d, Opnd::I(0));
-            self.to_x(d, Opnd::R(r));
+            self.move_x(d, Opnd::R(r));
             return self.finish_x(i.d, d);
         }
         let d = self.dst_x(i.d, Opnd::I(0));
@@ -207,7 +207,7 @@ impl Compile<'_> {
     }
 
     /// If the mode is one that the unit does not have, redoes the whole operation in integers.
-    fn rounds_in_software(&mut self, i: &Inst, args: [Opnd; 3], to: To) -> bool {
+    fn rounds_in_software(&mut self, i: &Inst, args: [Option<Opnd>; 3], to: To) -> bool {
         if i.aux != Rm::Rmm as u8 {
             return false;
         }
@@ -217,7 +217,7 @@ impl Compile<'_> {
     }
 
     /// Redoes the operation in integers when `from` is taken, and goes on here.
-    fn soft(&mut self, i: &Inst, from: Fix, args: [Opnd; 3], to: To) {
+    fn soft(&mut self, i: &Inst, from: Fix, args: [Option<Opnd>; 3], to: To) {
         let call = SoftCall {
             op: i.op,
             ty: i.ty,
@@ -247,7 +247,7 @@ impl Compile<'_> {
         let x = self.xreg(a);
         let y = self.xrm(b);
         let d = self.dst_x(i.d, a);
-        if !self.rounds_in_software(i, [Opnd::X(x), b, Opnd::I(0)], To::Vector(d)) {
+        if !self.rounds_in_software(i, [Some(Opnd::X(x)), Some(b), None], To::Vector(d)) {
             self.rounded(i, |c| c.asm.vex(scalar(i.ty, op), false, d, x, y));
             self.canonical(i.ty, d);
         }
@@ -260,7 +260,7 @@ impl Compile<'_> {
         let a = self.take(i.a);
         let x = self.xreg(a);
         let d = self.dst_x(i.d, a);
-        if !self.rounds_in_software(i, [Opnd::X(x), Opnd::I(0), Opnd::I(0)], To::Vector(d)) {
+        if !self.rounds_in_software(i, [Some(Opnd::X(x)), None, None], To::Vector(d)) {
             self.rounded(i, |c| c.asm.vex(scalar(i.ty, 0x51), false, d, x, Loc::R(x)));
             self.canonical(i.ty, d);
         }
@@ -294,14 +294,15 @@ impl Compile<'_> {
                 None => (x, y) = self.park_operands(&mut args, d),
             }
         }
+        let args = args.map(Some);
         if !self.rounds_in_software(i, args, To::Vector(at)) {
-            self.to_x(at, c);
+            self.move_x(at, c);
             self.rounded(i, |c| c.asm.vex(op, i.ty == Type::F64, at, x, y));
             self.asm.vex(comis(i.ty, false), false, at, 0, Loc::R(at));
             let from = self.asm.jcc(Cc::P);
             self.soft(i, from, args, To::Vector(at));
         }
-        self.to_x(d, Opnd::X(at));
+        self.move_x(d, Opnd::X(at));
         self.regs.set_boxed(i.d, i.ty == Type::F32 && boxed);
         self.finish_x(i.d, d);
     }
@@ -337,7 +338,7 @@ impl Compile<'_> {
                 return self.regs.alias_x(i.d, x, true);
             }
             let d = self.dst_x(i.d, a);
-            self.to_x(d, a);
+            self.move_x(d, a);
             self.regs.set_boxed(i.d, true);
             return self.finish_x(i.d, d);
         }
@@ -351,7 +352,7 @@ impl Compile<'_> {
         }
         let d = self.dst_x(i.d, Opnd::I(0));
         // Before the branch: moves change no flags, and the canonical NaN overwrites it.
-        self.to_x(d, a);
+        self.move_x(d, a);
         let from = self.asm.jcc(Cc::Ne);
         let back = self.asm.pos();
         self.cold.push(Cold::Fp(ColdFp::NotBoxed { from, back, d }));
@@ -364,7 +365,7 @@ impl Compile<'_> {
         let a = self.take(i.a);
         let d = self.dst_x(i.d, a);
         if boxed {
-            self.to_x(d, a);
+            self.move_x(d, a);
         } else {
             let x = self.xreg(a);
             let ones = self.constant(consts::BOX);
@@ -378,7 +379,7 @@ impl Compile<'_> {
         let a = self.take(i.a);
         if i.ty.is_float() {
             let d = self.dst_x(i.d, a);
-            self.to_x(d, a);
+            self.move_x(d, a);
             return self.finish_x(i.d, d);
         }
         if let (Opnd::X(x @ 3..), Some(_)) = (a, i.d.as_temp()) {
@@ -403,7 +404,7 @@ impl Compile<'_> {
             match i.op {
                 Op::FCopySignNot => self.asm.vex(v::XOR, false, d, x, sign),
                 Op::FXorSign => self.asm.vex(v::AND, false, d, x, abs),
-                _ => self.to_x(d, a),
+                _ => self.move_x(d, a),
             }
             self.regs.set_boxed(i.d, boxed);
             return self.finish_x(i.d, d);
@@ -412,7 +413,7 @@ impl Compile<'_> {
         let y = if let Opnd::X(y) = b {
             y
         } else {
-            self.to_x(s, b);
+            self.move_x(s, b);
             s
         };
         let take = if i.op == Op::FCopySignNot {
@@ -447,7 +448,7 @@ impl Compile<'_> {
             op: i.op,
             ty: i.ty,
             rm: 0,
-            args: [Opnd::X(x), Opnd::X(y), Opnd::I(0)],
+            args: [Some(Opnd::X(x)), Some(Opnd::X(y)), None],
             to: To::Vector(d),
         };
         let back = self.asm.pos();
@@ -489,12 +490,12 @@ impl Compile<'_> {
         self.finish(i.d, d);
     }
 
-    fn to_signed(&mut self, i: &Inst) {
+    fn signed_int(&mut self, i: &Inst) {
         let w = i.op == Op::FToI64S;
         let a = self.take(i.a);
         let x = self.xreg(a);
         let d = self.dst(i.d, Opnd::I(0));
-        let args = [Opnd::X(x), Opnd::I(0), Opnd::I(0)];
+        let args = [Some(Opnd::X(x)), None, None];
         if !self.rounds_in_software(i, args, To::General(d)) {
             self.convert(i, w, d, x);
             // Only the smallest integer, the unit's answer to what has no value, overflows.
@@ -516,11 +517,11 @@ impl Compile<'_> {
 
     /// What is surely in range after any rounding (by sign and exponent) is converted as a signed
     /// 64-bit integer.
-    fn to_unsigned(&mut self, i: &Inst) {
+    fn unsigned_int(&mut self, i: &Inst) {
         let a = self.take(i.a);
         let x = self.xreg(a);
         let d = self.dst(i.d, Opnd::I(0));
-        let args = [Opnd::X(x), Opnd::I(0), Opnd::I(0)];
+        let args = [Some(Opnd::X(x)), None, None];
         if !self.rounds_in_software(i, args, To::General(d)) {
             let power = match i.op {
                 Op::FToI64U => 63,
@@ -541,7 +542,7 @@ impl Compile<'_> {
         self.finish(i.d, d);
     }
 
-    fn from_int(&mut self, i: &Inst) {
+    fn int_to_float(&mut self, i: &Inst) {
         let a = self.take(i.a);
         let (w, r) = match i.op {
             Op::FFromI32S => (false, self.reg(a)),
@@ -554,7 +555,7 @@ impl Compile<'_> {
             _ => (true, self.reg(a)),
         };
         let d = self.dst_x(i.d, Opnd::I(0));
-        let args = [Opnd::R(r), Opnd::I(0), Opnd::I(0)];
+        let args = [Some(Opnd::R(r)), None, None];
         if !self.rounds_in_software(i, args, To::Vector(d)) {
             let from = (i.op == Op::FFromI64U).then(|| {
                 self.asm.op(crate::asm::TEST, true, r, Loc::R(r));
@@ -589,7 +590,7 @@ impl Compile<'_> {
         let a = self.take(i.a);
         let x = self.xreg(a);
         let d = self.dst_x(i.d, a);
-        let args = [Opnd::X(x), Opnd::I(0), Opnd::I(0)];
+        let args = [Some(Opnd::X(x)), None, None];
         if widen {
             self.asm.vex(scalar(from, 0x5a), false, d, x, Loc::R(x));
             self.canonical(to, d);
@@ -605,7 +606,7 @@ impl Compile<'_> {
         let a = self.take(i.a);
         let x = self.xreg(a);
         let d = self.dst_x(i.d, a);
-        let args = [Opnd::X(x), Opnd::I(0), Opnd::I(0)];
+        let args = [Some(Opnd::X(x)), None, None];
         if !self.rounds_in_software(i, args, To::Vector(d)) {
             let mode = match Rm::from_u8(i.aux) {
                 Some(Rm::Dyn) | None => 4,
@@ -625,12 +626,7 @@ impl Compile<'_> {
         let x = self.xreg(a);
         let d = self.dst(i.d, Opnd::I(0));
         let from = self.asm.jmp();
-        self.soft(
-            i,
-            from,
-            [Opnd::X(x), Opnd::I(0), Opnd::I(0)],
-            To::General(d),
-        );
+        self.soft(i, from, [Some(Opnd::X(x)), None, None], To::General(d));
         self.finish(i.d, d);
     }
 
@@ -658,7 +654,7 @@ impl Compile<'_> {
         self.asm
             .op8(MOVZX8, false, r, Loc::M(Mem::index(s, r, 0, 0)));
         let keep = if i.op == Op::SetFlags { !0x3f } else { -1 };
-        self.change_mxcsr(keep, r);
+        self.change_mxcsr(keep, r, s);
     }
 
     fn set_round(&mut self, i: &Inst) {
@@ -672,18 +668,24 @@ impl Compile<'_> {
         self.asm
             .lea(true, s, Mem::runtime(self.rt.consts + consts::ROUND_OF));
         self.asm.load(false, r, Mem::index(s, r, 2, 0));
-        self.change_mxcsr(!0x6000, r);
+        self.change_mxcsr(!0x6000, r, s);
     }
 
-    /// MXCSR = MXCSR & keep | r.
-    fn change_mxcsr(&mut self, keep: i32, r: u8) {
+    /// MXCSR = MXCSR & keep | r. Loading it is slow and mostly changes nothing, so that is found
+    /// out before.
+    fn change_mxcsr(&mut self, keep: i32, r: u8, s: u8) {
         let word = field!(mxcsr_scratch);
         self.asm.stmxcsr(word);
+        self.asm.load(false, s, word);
         if keep != -1 {
-            self.asm.alu_imm(Alu::And, false, Loc::M(word), keep);
+            self.asm.alu_imm(Alu::And, false, Loc::R(s), keep);
         }
-        self.asm.alu_mem(Alu::Or, false, word, r);
+        self.asm.alu(Alu::Or, false, r, Loc::R(s));
+        self.asm.alu(Alu::Cmp, false, r, Loc::M(word));
+        let same = self.asm.jcc8(Cc::E);
+        self.asm.store(false, word, r);
         self.asm.ldmxcsr(word);
+        self.asm.bind8(same);
     }
 
     pub(crate) fn cold_fp(&mut self, item: ColdFp) {
@@ -701,7 +703,9 @@ impl Compile<'_> {
             } => {
                 self.asm.bind(from);
                 let unordered = self.asm.jcc8(Cc::P);
-                if let ([Opnd::X(x), Opnd::X(y), _], To::Vector(d)) = (call.args, call.to) {
+                if let ([Some(Opnd::X(x)), Some(Opnd::X(y)), _], To::Vector(d)) =
+                    (call.args, call.to)
+                {
                     // Of two zeros one may be negative; all else is equal.
                     let op = if max { v::AND } else { v::OR };
                     self.asm.vex(op, false, d, x, Loc::R(y));
@@ -722,6 +726,7 @@ impl Compile<'_> {
     /// Calls the integer implementation; no register changes but the result's.
     fn soft_call(&mut self, call: &SoftCall) {
         for (n, &o) in call.args.iter().enumerate() {
+            let Some(o) = o else { continue };
             let slot = field!(args).offset(n as i32 * 8);
             match o {
                 Opnd::X(x) => self.asm.vex(v::MOVSD_STORE, false, x, 0, Loc::M(slot)),

@@ -1,8 +1,8 @@
 //! Integer operations.
 
 use crate::asm::{
-    Alu, Cc, IMUL, LZCNT, MOVSX8, MOVSX16, MOVSXD, MOVZX8, MOVZX16, Mem, Opc, POPCNT, RAX, RCX,
-    RDX, Rm, Shift, TEST, TZCNT, v,
+    Alu, Cc, Fix, IMUL, LZCNT, MOVSX8, MOVSX16, MOVSXD, MOVZX8, MOVZX16, Mem, Opc, POPCNT, RAX,
+    RCX, RDX, Rm, Shift, TEST, TZCNT, v,
 };
 use crate::emit::{Cold, Compile};
 use crate::header::Header;
@@ -653,10 +653,11 @@ impl Compile<'_> {
 
     /// Quotient and remainder of a double-width dividend.
     pub(crate) fn div_wide(&mut self, i: &Inst) {
-        if i.ty.bits() < 32 || i.op == Op::DivWideS {
+        if i.ty.bits() < 32 {
             return self.unsupported(i);
         }
         let w = wide(i);
+        let signed = i.op == Op::DivWideS;
         let slot = |n: i32| header(offset_of!(Header, scratch)).offset(n * 8);
         for (n, v) in [i.a, i.b, i.c].into_iter().enumerate() {
             let o = self.take(v);
@@ -666,13 +667,20 @@ impl Compile<'_> {
         for (n, r) in [RAX, RDX, RCX].into_iter().enumerate() {
             self.asm.load(w, r, slot(n as i32));
         }
+        if signed {
+            self.magnitudes(w);
+        }
         self.asm.alu(Alu::Cmp, w, RDX, Rm::R(RCX));
         let overflow = self.asm.jcc8(Cc::Ae);
         self.asm.group3(6, w, Rm::R(RCX));
+        let misfit = signed.then(|| self.apply_signs(w, slot(1), slot(2)));
         let done = self.asm.jmp8();
         self.asm.bind8(overflow);
-        self.asm.mov(true, RDX, RAX);
-        self.asm.alu_imm(Alu::Or, w, Rm::R(RAX), -1);
+        if let Some(misfit) = misfit {
+            self.asm.bind8(misfit);
+        }
+        self.asm.load(w, RDX, slot(0));
+        self.asm.mov_imm(RAX, u64::MAX);
         self.asm.bind8(done);
         self.regs.next_op();
         let d = self.dst(i.d, Opnd::R(RAX));
@@ -681,6 +689,41 @@ impl Compile<'_> {
         let d2 = self.dst(i.d2, Opnd::R(RDX));
         self.asm.mov(true, d2, RDX);
         self.finish(i.d2, d2);
+    }
+
+    /// Replaces `rdx:rax` and `rcx` by their absolute values.
+    fn magnitudes(&mut self, w: bool) {
+        self.asm.op(TEST, w, RDX, Rm::R(RDX));
+        let positive = self.asm.jcc8(Cc::Ns);
+        self.asm.group3(3, w, Rm::R(RAX));
+        self.asm.alu_imm(Alu::Adc, w, Rm::R(RDX), 0);
+        self.asm.group3(3, w, Rm::R(RDX));
+        self.asm.bind8(positive);
+        self.asm.op(TEST, w, RCX, Rm::R(RCX));
+        let positive = self.asm.jcc8(Cc::Ns);
+        self.asm.group3(3, w, Rm::R(RCX));
+        self.asm.bind8(positive);
+    }
+
+    /// Gives quotient and remainder of magnitudes the signs that dividend (its high half is in
+    /// memory) and divisor ask for. The jump to bind is taken if the quotient does not fit.
+    fn apply_signs(&mut self, w: bool, high: Mem, by: Mem) -> Fix {
+        self.asm.load(w, RCX, high);
+        self.asm.op(TEST, w, RCX, Rm::R(RCX));
+        let positive = self.asm.jcc8(Cc::Ns);
+        self.asm.group3(3, w, Rm::R(RDX));
+        self.asm.bind8(positive);
+        self.asm.alu(Alu::Xor, w, RCX, Rm::M(by));
+        let positive = self.asm.jcc8(Cc::Ns);
+        self.asm.group3(3, w, Rm::R(RAX));
+        self.asm.bind8(positive);
+        // The sign is as wanted, or the quotient is 0.
+        self.asm.alu(Alu::Xor, w, RCX, Rm::R(RAX));
+        let fits = self.asm.jcc8(Cc::Ns);
+        self.asm.op(TEST, w, RAX, Rm::R(RAX));
+        let misfit = self.asm.jcc8(Cc::Ne);
+        self.asm.bind8(fits);
+        misfit
     }
 
     /// The result of a division by 0 or (signed) -1: quotient in `rax` or remainder in `rdx`.

@@ -194,11 +194,18 @@ impl Regs {
 
     /// Reads an operand: where it is. Its register stays valid to the end of the operation, also
     /// if this was the temporary's last read.
-    #[inline(never)]
+    #[inline(always)]
     pub(crate) fn take(&mut self, v: Val, block: &Block) -> Opnd {
-        if let Some(n) = v.as_global() {
-            return self.place(n);
+        if let Some(n) = v.as_global()
+            && let Some(&o) = self.opnds.get(n)
+        {
+            return o;
         }
+        self.take_other(v, block)
+    }
+
+    #[inline(never)]
+    fn take_other(&mut self, v: Val, block: &Block) -> Opnd {
         if let Some(n) = v.as_temp() {
             return self.take_temp(n);
         }
@@ -471,13 +478,20 @@ impl Regs {
     /// The general register to compute result `d` in; may be one of the operands' registers.
     /// [`Self::finish`] follows once it is written. `hint` is a register that the next operation
     /// would move a temporary to.
-    #[inline(never)]
+    #[inline(always)]
     pub(crate) fn dst(&mut self, asm: &mut Asm, d: Val, prefer: Opnd, hint: Option<u8>) -> u8 {
-        if let Some(n) = d.as_global() {
-            if let Opnd::R(r) = self.place(n) {
-                self.overwrite_gpr(asm, r);
-                return r;
-            }
+        if let Some(n) = d.as_global()
+            && let Some(&Opnd::R(r)) = self.opnds.get(n)
+        {
+            self.overwrite_gpr(asm, r);
+            return r;
+        }
+        self.dst_other(asm, d, prefer, hint)
+    }
+
+    #[inline(never)]
+    fn dst_other(&mut self, asm: &mut Asm, d: Val, prefer: Opnd, hint: Option<u8>) -> u8 {
+        if d.as_global().is_some() {
             let r = self.result_gpr(asm, prefer);
             self.busy.0 |= 1 << r;
             return r;

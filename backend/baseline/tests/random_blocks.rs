@@ -255,6 +255,22 @@ impl Gen<'_> {
         self.keep64(d, v);
     }
 
+    fn divide_wide(&mut self) {
+        let op = self.r.pick(&[Op::DivWideS, Op::DivWideU]);
+        let ty = self.int_type();
+        let (lo, by) = (self.operand(ty), self.operand(ty));
+        let hi = match self.r.below(3) {
+            0 => self.b.c(0),
+            1 => self.b.c(u64::MAX),
+            _ => self.operand(ty),
+        };
+        let (q, r) = self.b.div_wide(op, ty, lo, hi, by);
+        let (x, y) = (x(self.r.below(INTS)), x(self.r.below(INTS)));
+        for (v, d) in [(q, x), (r, y)] {
+            self.b.unary(Op::Sext, Type::I64, ty as u8, Dst::To(d), v);
+        }
+    }
+
     fn unary_int(&mut self) {
         let op = self
             .r
@@ -343,7 +359,7 @@ impl Gen<'_> {
         let base = x(1);
         let pair = self.r.below(6) == 0;
         let scale = if pair { 16 } else { 8 };
-        let at = buffer + (self.r.below(BUFFER / 16) * scale) as u64 & !(scale as u64 - 1);
+        let at = buffer + (self.r.below(BUFFER / 16) * scale) as u64;
         self.b.constant(Type::I64, Dst::To(base), at);
         if pair {
             let (lo, hi) = (self.b.temp(Type::I64), self.b.temp(Type::I64));
@@ -557,6 +573,7 @@ impl Gen<'_> {
         }
         match self.r.below(kinds) {
             0..=3 => self.binary_int(),
+            4 if self.r.below(4) == 0 => self.divide_wide(),
             4 => self.unary_int(),
             5 => self.compare(),
             6..=7 => self.memory(buffer),

@@ -180,6 +180,19 @@ impl<G: Guest> Engine<G> {
     }
 }
 
+impl<G: Guest> Engine<G> {
+    /// Finishes the store-conditionals of threads that a fork has left behind: their buckets are
+    /// odd, and nobody else would ever make them even.
+    fn release_reservations(&self) {
+        for bucket in &self.reservations {
+            let version = bucket.load(Ordering::Relaxed);
+            if version & 1 != 0 {
+                bucket.store(version + 1, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
 /// Replaces what a stopped vCPU still wanted to look up by the guest pc that it stands for.
 fn resolve_pending(blocks: &Blocks, vcpu: &VcpuRef) {
     let cell = vcpu.cell();
@@ -209,6 +222,7 @@ impl<G: Guest> ForkGuard<'_, G> {
         let mine = vcpu.memory_ref();
         self.inner.vcpus.retain(|v| v.same(mine));
         self.engine.stop.store(false, Ordering::SeqCst);
+        self.engine.release_reservations();
         Ok(self.inner.blocks.code.unshare()?)
     }
 }

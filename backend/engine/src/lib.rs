@@ -12,7 +12,6 @@
 mod address;
 mod blocks;
 mod config;
-mod dump;
 mod engine;
 mod error;
 mod fault;
@@ -22,7 +21,6 @@ mod table;
 mod vcpu;
 
 pub use config::{Config, Observer, Translation};
-pub use dump::{Dump, Stages};
 pub use engine::{Engine, ForkGuard};
 pub use error::EngineError;
 pub use fault::handle_host_signal;

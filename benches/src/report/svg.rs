@@ -9,11 +9,11 @@ const ROW_HEIGHT: usize = 16;
 const GROUP_GAP: usize = 22;
 const LEFT: usize = 170;
 /// Pixels for a ratio of one.
-const UNIT: f64 = 320.0;
+const UNIT: f64 = 400.0;
 /// Bars end here, however long they should be; the number beside them tells.
-const LONGEST: f64 = 1.6;
+const LONGEST: f64 = 1.3;
 const WIDTH: usize = 760;
-const TOP: usize = 64;
+const TOP: usize = 82;
 
 /// The whole document. Without an emulator under test it shows QEMU against native.
 pub fn document(results: &Results) -> String {
@@ -52,12 +52,14 @@ fn frame(results: &Results, tested: bool, body: &str, height: usize) -> String {
     let mut head = String::new();
     text(&mut head, 10, 22, "title", title);
     text(&mut head, 10, 42, "note", &results.machine.one_line());
+    let legend = "solid line: the fastest QEMU; dashed: the promise; short mark: native code";
+    text(&mut head, 10, 60, "note", if tested { legend } else { "" });
     format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{height}\" \
          viewBox=\"0 0 {WIDTH} {height}\">\n<style>\
          text{{font:12px sans-serif;fill:#222}}.title{{font-size:15px}}.note{{fill:#666}}\
          .group{{font-weight:bold}}.gain{{fill:#2a7f62}}.loss{{fill:#b23a48}}\
-         .one{{stroke:#222}}.target{{stroke:#c08a00;stroke-dasharray:3 2}}</style>\n\
+         .one{{stroke:#222}}.native{{stroke:#111;stroke-width:2}}.target{{stroke:#c08a00;stroke-dasharray:3 2}}</style>\n\
          <rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n{head}{body}</svg>\n"
     )
 }
@@ -87,6 +89,9 @@ fn bar(body: &mut String, y: usize, row: &Row, tested: bool) {
         body,
         "<rect class=\"{class}\" x=\"{LEFT}\" y=\"{y}\" width=\"{width}\" height=\"{height}\"/>"
     );
+    if let Some(native) = row.qemu_to_native.filter(|_| tested) {
+        line(body, x_of(1.0 / native), y, y + height, "native");
+    }
     text(body, LEFT + width + 4, y + 11, "value", &number(shown));
 }
 

@@ -69,7 +69,12 @@ pub fn translate_block<G: Guest>(
     while insns < limits.insns && at.wrapping_sub(pc) < limits.span {
         let bytes = window.at(code, at, need);
         if bytes.len() < need {
-            fetch_fault(b, at, bytes.len(), insns);
+            let have = bytes.len() as u64;
+            fetch_fault(b, at, have, insns);
+            if insns == 0 {
+                // The block stands for the byte that could not be had: it goes when that changes.
+                at = at.wrapping_add(have + 1);
+            }
             break;
         }
         let mark = b.block().insts.len();
@@ -99,13 +104,13 @@ pub fn translate_block<G: Guest>(
 }
 
 /// Ends the block where `have` bytes of the instruction at `pc` exist and the next faults.
-fn fetch_fault(b: &mut Builder, pc: u64, have: usize, insns: u32) {
+fn fetch_fault(b: &mut Builder, pc: u64, have: u64, insns: u32) {
     if insns > 0 {
         // The fault belongs to that instruction when it is reached.
         return b.exit(pc);
     }
     b.insn_start(pc);
-    let address = b.c(pc.wrapping_add(have as u64));
+    let address = b.c(pc.wrapping_add(have));
     debug_assert_ne!(address, Val::NONE);
     b.trap(TrapKind::Fetch, pc, address);
 }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::error::SpecError;
 use crate::spec::{Condition, Field, Format, Source, Spec};
-use crate::tree::{self, Leaf, Node};
+use crate::tree::{self, Group, Leaf, Node};
 
 /// All generated items, in one string.
 pub(crate) fn emit(spec: &Spec) -> Result<String, SpecError> {
@@ -196,9 +196,27 @@ fn ops(out: &mut String, spec: &Spec) {
     );
     line!(
         out,
-        "    pub fn info(self) -> &'static InsnInfo {{\n        &INSNS[self as usize]\n    }}"
+        "    pub fn info(self) -> &'static InsnInfo {{\n        &INSNS[self as usize]\n    }}\n"
     );
+    line!(
+        out,
+        "    /// The extensions that it requires: bits of [`ext`]."
+    );
+    line!(
+        out,
+        "    #[inline(always)]\n    pub fn exts(self) -> u64 {{"
+    );
+    line!(out, "        const EXTS: &[u64] = &[");
+    for insn in &spec.insns {
+        line!(out, "            {:#x},", ext_bits(&insn.exts));
+    }
+    line!(out, "        ];\n        EXTS[self as usize]\n    }}");
     line!(out, "}}\n");
+}
+
+/// A set of extensions.
+fn ext_bits(exts: &[usize]) -> u64 {
+    exts.iter().fold(0, |set, bit| set | 1 << bit)
 }
 
 fn decoder(out: &mut String, spec: &Spec, space: &str, root: &Node) {
@@ -227,16 +245,11 @@ fn node(out: &mut String, spec: &Spec, at: &Node, depth: usize) {
             line!(out, "{pad}None");
         }
         Node::Switch {
-            shift,
-            bits,
+            group,
             arms,
             default,
         } => {
-            line!(
-                out,
-                "{pad}match (w >> {shift}) & {:#x} {{",
-                (1u64 << bits) - 1
-            );
+            line!(out, "{pad}match {} {{", scrutinee(group));
             for (value, arm) in arms {
                 line!(out, "{pad}    {value:#x} => {{");
                 node(out, spec, arm, depth + 2);
@@ -247,6 +260,19 @@ fn node(out: &mut String, spec: &Spec, at: &Node, depth: usize) {
             line!(out, "{pad}    }}\n{pad}}}");
         }
     }
+}
+
+/// The value of a group in `w`.
+fn scrutinee(group: &Group) -> String {
+    let low = format!("(w >> {}) & {:#x}", group.shift, tree::window(group.bits));
+    if group.high_bits == 0 {
+        return low;
+    }
+    let high = tree::window(group.high_bits);
+    format!(
+        "({low}) | ((w >> {}) & {high:#x}) << {}",
+        group.high_shift, group.bits
+    )
 }
 
 /// The condition under which the word is the instruction, if it needs one.
@@ -318,7 +344,7 @@ fn tables(out: &mut String, spec: &Spec) {
     line!(out, "pub static INSNS: &[InsnInfo] = &[");
     for (at, insn) in spec.insns.iter().enumerate() {
         let semantic = &spec.insns[spec.semantic_of(at)].name;
-        let exts = insn.exts.iter().fold(0u64, |set, bit| set | 1 << bit);
+        let exts = ext_bits(&insn.exts);
         line!(out, "    InsnInfo {{");
         line!(
             out,

@@ -26,10 +26,9 @@ pub(crate) enum Node {
     Illegal,
     /// Only these are left, at most [`MAX_LEAVES`] of them.
     Leaves(Vec<Leaf>),
-    /// A `match` on `bits` bits from `shift` up.
+    /// A `match` on the value of a group.
     Switch {
-        shift: u32,
-        bits: u32,
+        group: Group,
         arms: Vec<(u32, Node)>,
         default: Box<Node>,
     },
@@ -55,16 +54,58 @@ struct Builder<'a> {
 /// Less is better: does not narrow, duplicates, fullest arm, all arms, bits not used.
 type Score = (bool, bool, usize, usize, u32);
 
-#[derive(Clone, Copy)]
-struct Group {
-    shift: u32,
-    bits: u32,
+/// The bits that one `match` looks at: `bits` from `shift` up, and above them, if `high_bits` is
+/// not 0, as many from `high_shift` up.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Group {
+    pub shift: u32,
+    pub bits: u32,
+    pub high_shift: u32,
+    pub high_bits: u32,
 }
 
 impl Group {
-    fn mask(self) -> u32 {
-        (((1u64 << self.bits) - 1) << self.shift) as u32
+    fn run(shift: u32, bits: u32) -> Self {
+        Group {
+            shift,
+            bits,
+            high_shift: 0,
+            high_bits: 0,
+        }
     }
+
+    fn with(self, high: Group) -> Self {
+        Group {
+            high_shift: high.shift,
+            high_bits: high.bits,
+            ..self
+        }
+    }
+
+    fn width(self) -> u32 {
+        self.bits + self.high_bits
+    }
+
+    fn mask(self) -> u32 {
+        window(self.bits) << self.shift | window(self.high_bits) << self.high_shift
+    }
+
+    /// The value of the group in a word.
+    fn of(self, word: u32) -> u32 {
+        let high = word >> self.high_shift & window(self.high_bits);
+        word >> self.shift & window(self.bits) | high << self.bits
+    }
+
+    /// The word whose group has this value, and nothing else.
+    fn word(self, value: u32) -> u32 {
+        let high = value >> self.bits & window(self.high_bits);
+        (value & window(self.bits)) << self.shift | high << self.high_shift
+    }
+}
+
+/// The lowest `bits` bits.
+pub(crate) fn window(bits: u32) -> u32 {
+    ((1u64 << bits) - 1) as u32
 }
 
 impl Builder<'_> {
@@ -101,8 +142,7 @@ impl Builder<'_> {
         let rest = self.free(&candidates, group);
         let default = Box::new(self.node(rest, known)?);
         Ok(Node::Switch {
-            shift: group.shift,
-            bits: group.bits,
+            group,
             arms,
             default,
         })
@@ -145,7 +185,7 @@ impl Builder<'_> {
         for insn in candidates.iter().map(|at| &self.insns[*at]) {
             for cube in insn.except.iter().chain([&insn.cube]) {
                 if cube.mask & mask == mask && cube.and(known).is_some() {
-                    values.insert((cube.value & mask) >> group.shift);
+                    values.insert(group.of(cube.value));
                 }
             }
         }
@@ -153,24 +193,32 @@ impl Builder<'_> {
     }
 
     /// The group that leaves the fewest candidates in the fullest arm; a group that all of them
-    /// test goes before one that duplicates some.
+    /// test goes before one that duplicates some. Two runs of bits are looked at together only if
+    /// all candidates test both.
     fn best_group(&self, candidates: &[usize], known: Cube) -> Option<Group> {
-        let mut best = None;
-        for shift in 0..self.width {
-            for bits in 1..=MAX_GROUP_BITS.min(self.width - shift) {
-                let group = Group { shift, bits };
-                if group.mask() & known.mask != 0 {
-                    break;
-                }
-                let Some(score) = self.score(candidates, group, known) else {
-                    continue;
-                };
-                if best.is_none_or(|(least, _)| score < least) {
-                    best = Some((score, group));
-                }
-            }
-        }
-        best.map(|(_, group)| group)
+        let runs = self.runs(known);
+        let tested = |group: &&Group| self.free(candidates, **group).is_empty();
+        let tested: Vec<Group> = runs.iter().filter(tested).copied().collect();
+        let pairs = tested.iter().flat_map(|low| {
+            let apart = |high: &&Group| {
+                high.shift > low.shift + low.bits && low.bits + high.bits <= MAX_GROUP_BITS
+            };
+            tested.iter().filter(apart).map(|high| low.with(*high))
+        });
+        let scored = runs.iter().copied().chain(pairs);
+        let scored = scored.filter_map(|g| Some((self.score(candidates, g, known)?, g)));
+        scored
+            .min_by_key(|(score, _)| *score)
+            .map(|(_, group)| group)
+    }
+
+    /// Every run of bits that are not yet known.
+    fn runs(&self, known: Cube) -> Vec<Group> {
+        let all = (0..self.width).flat_map(|shift| {
+            let most = MAX_GROUP_BITS.min(self.width - shift);
+            (1..=most).map(move |bits| Group::run(shift, bits))
+        });
+        all.filter(|group| group.mask() & known.mask == 0).collect()
     }
 
     fn score(&self, candidates: &[usize], group: Group, known: Cube) -> Option<Score> {
@@ -194,7 +242,7 @@ impl Builder<'_> {
             free != 0,
             worst,
             total,
-            MAX_GROUP_BITS - group.bits,
+            MAX_GROUP_BITS - group.width(),
         ))
     }
 }
@@ -202,6 +250,6 @@ impl Builder<'_> {
 fn narrow(known: Cube, group: Group, value: u32) -> Cube {
     Cube {
         mask: known.mask | group.mask(),
-        value: known.value | value << group.shift,
+        value: known.value | group.word(value),
     }
 }

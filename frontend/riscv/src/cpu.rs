@@ -194,6 +194,10 @@ impl CpuModel {
         for part in parts {
             features = property(features, part)?;
         }
+        // QEMU's rv64 has no Zcb, so that `c=off` alone is valid there and must be here.
+        if !features.has(ext::C) && !text.to_ascii_lowercase().contains("zcb=") {
+            features = features.without(ext::ZCB);
+        }
         for (extension, requires) in DEPENDENCIES {
             if features.has(*extension) && !features.has(*requires) {
                 let (name, requires) = (ext_name(*extension), ext_name(*requires));
@@ -436,6 +440,13 @@ mod tests {
         let g = CpuModel::parse("rv64i,g=on").unwrap();
         assert_eq!(g.isa_string(), "rv64imafd_zicsr_zifencei");
         assert!(CpuModel::parse("rv64,v=off,mmu=on").is_ok());
+    }
+
+    #[test]
+    fn no_compressed_instructions_without_more_words() {
+        let model = CpuModel::parse("rv64,c=off").expect("valid");
+        assert!(!model.features().has(ext::C) && !model.features().has(ext::ZCB));
+        assert!(CpuModel::parse("rv64,c=off,zcb=on").is_err());
     }
 
     #[test]

@@ -57,7 +57,7 @@ pub(crate) fn decode(bits: u32, len: u32, features: Features) -> Option<Op> {
     } else {
         decode::decode_w32(bits)
     }?;
-    features.has(op.info().exts).then_some(op)
+    features.has(op.exts()).then_some(op)
 }
 
 /// The context of a semantic function: the instruction and where its IR goes.

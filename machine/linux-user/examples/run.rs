@@ -15,7 +15,10 @@ fn main() {
 }
 
 fn settings() -> RunConfig {
-    let mut config = RunConfig { env: inherited_env(), ..RunConfig::default() };
+    let mut config = RunConfig {
+        env: inherited_env(),
+        ..RunConfig::default()
+    };
     let mut args = std::env::args_os().skip(1);
     while let Some(arg) = args.next() {
         match arg.to_str() {

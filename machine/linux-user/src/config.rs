@@ -129,3 +129,14 @@ pub fn inherited_env() -> Vec<OsString> {
     }
     entries
 }
+
+/// An entry of this process's auxiliary vector (getauxval(3)), if the kernel gave it one.
+#[must_use]
+pub fn inherited_auxiliary(kind: u64) -> Option<u64> {
+    // SAFETY: `errno` is this thread's own, and getauxval only reads the vector.
+    unsafe {
+        *libc::__errno_location() = 0;
+        let value = libc::getauxval(kind);
+        (value != 0 || *libc::__errno_location() == 0).then_some(value)
+    }
+}

@@ -1,18 +1,94 @@
-//! What `-d` shows of translations.
+//! What `-d` shows of translations, and the table of `--stats`.
 
-use crate::config::RunConfig;
+use crate::config::{DebugItems, RunConfig};
+use crate::cpu::{Cpu, CpuModel};
 use crate::log::Log;
 use crate::task::Process;
+use iced_x86::{Decoder, DecoderOptions, Formatter, IntelFormatter};
+use isomorph_engine::{Config, Guest, Observer, Translation};
 use std::fmt::Write;
 use std::sync::Arc;
 
 /// The engine's settings for these of a run.
 #[must_use]
-pub fn engine_config(config: &RunConfig, log: &Arc<Log>) -> isomorph_engine::Config {
-    let _ = log;
-    isomorph_engine::Config {
+pub fn engine_config(config: &RunConfig, model: &CpuModel, log: &Arc<Log>) -> Config {
+    let stages = DebugItems::IN_ASM
+        .union(DebugItems::OP)
+        .union(DebugItems::OP_OPT)
+        .union(DebugItems::OUT_ASM);
+    let mut engine = Config {
         chain: !config.no_chain,
-        ..isomorph_engine::Config::default()
+        ..Config::default()
+    };
+    if config.debug_items.contains(stages) {
+        engine.observer = Some(Box::new(Dump {
+            items: config.debug_items,
+            guest: Cpu::new(model.clone()),
+            log: log.clone(),
+        }));
+    }
+    engine
+}
+
+/// Writes the stages of each translation that were asked for.
+struct Dump {
+    items: DebugItems,
+    guest: Cpu,
+    log: Arc<Log>,
+}
+
+impl Observer for Dump {
+    fn translated(&self, translation: &Translation<'_>) {
+        let mut text = String::new();
+        let table = Cpu::globals();
+        if self.items.contains(DebugItems::IN_ASM) {
+            let _ = writeln!(text, "IN: {} bytes", translation.guest.len());
+            self.guest_code(&mut text, translation.block.pc, translation.guest);
+        }
+        if self.items.contains(DebugItems::OP) {
+            let _ = write!(text, "OP:\n{}", translation.plain.text(table));
+        }
+        if self.items.contains(DebugItems::OP_OPT) {
+            let _ = write!(text, "OP after folding:\n{}", translation.block.text(table));
+        }
+        if self.items.contains(DebugItems::OUT_ASM) {
+            let _ = writeln!(text, "OUT: {} bytes", translation.code.len());
+            host_code(&mut text, translation.host, translation.code);
+        }
+        text.push('\n');
+        self.log.write(&text);
+    }
+}
+
+impl Dump {
+    fn guest_code(&self, text: &mut String, pc: u64, bytes: &[u8]) {
+        let mut at = 0;
+        while at < bytes.len() {
+            let pc = pc.wrapping_add(at as u64);
+            let _ = write!(text, "{pc:#012x}:  ");
+            let mut insn = String::new();
+            let len = self.guest.disassemble(pc, &bytes[at..], &mut insn).max(1) as usize;
+            let end = bytes.len().min(at + len);
+            let word = bytes[at..end]
+                .iter()
+                .rev()
+                .fold(String::new(), |mut word, byte| {
+                    let _ = write!(word, "{byte:02x}");
+                    word
+                });
+            let _ = writeln!(text, "{word:<8}  {insn}");
+            at = end;
+        }
+    }
+}
+
+fn host_code(text: &mut String, host: u64, code: &[u8]) {
+    let mut formatter = IntelFormatter::new();
+    let mut insn = String::new();
+    for instruction in Decoder::with_ip(64, code, host, DecoderOptions::NONE) {
+        insn.clear();
+        formatter.format(&instruction, &mut insn);
+        let _ = writeln!(text, "{:#014x}:  {insn}", instruction.ip());
     }
 }
 
@@ -29,7 +105,8 @@ pub fn statistics(process: &Process) -> String {
     let _ = writeln!(text, "  {:<22} {per_insn:>14.3}", "us_per_insn_translated");
     if let Ok(unknown) = process.unknown_syscalls.try_lock() {
         for (number, count) in unknown.iter() {
-            let _ = writeln!(text, "  unknown_syscall_{number:<6} {count:>14}");
+            let name = crate::syscall::lookup(*number).map_or("?", |entry| entry.name);
+            let _ = writeln!(text, "  unknown syscall {number:<4} {name:<12} {count:>3}");
         }
     }
     text

@@ -13,6 +13,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI32, Ordering};
 
 /// Bytes of a file's start that decide what it is (the kernel's `BINPRM_BUF_SIZE`).
 const START: usize = 256;
@@ -219,19 +220,83 @@ fn execute(task: &mut Task, path: &Path, argv: u64, envp: u64) -> SysResult {
         // What is plainly damaged is refused while there is still somebody to tell.
         elf::Elf::read(&target.file).map_err(|error| error.errno())?;
     }
-    let (program, argv) = if target.is_guest {
-        let config = &task.process.config;
-        let path = openable(&target)?;
-        (
-            PathBuf::from("/proc/self/exe"),
-            config.exec_args(path.as_os_str(), target.argv),
-        )
-    } else {
-        (target.path.clone(), target.argv)
-    };
+    if !target.is_guest {
+        drop(target.file);
+        return host_execve(
+            task,
+            libc::AT_FDCWD,
+            target.path.as_os_str(),
+            &target.argv,
+            &env,
+        );
+    }
+    let path = openable(&target)?;
     drop(target.file);
-    let errno = host_execve(task, &program, &argv, &env)?;
-    Err(errno)
+    let own = task
+        .process
+        .config
+        .exec_args(path.as_os_str(), target.argv.clone());
+    let tried = match OWN.load(Ordering::Relaxed) {
+        -1 => host_execve(task, libc::AT_FDCWD, OWN_PATH.as_ref(), &own, &env),
+        fd => {
+            // The next program will want it too.
+            set_cloexec(fd, false);
+            let tried = host_execve(task, fd, OsStr::new(""), &own, &env);
+            set_cloexec(fd, true);
+            tried
+        }
+    };
+    match tried {
+        // No /proc here: perhaps the host's kernel knows what to do with such programs.
+        Err(Errno::ENOENT) => {
+            host_execve(task, libc::AT_FDCWD, path.as_os_str(), &target.argv, &env)
+        }
+        other => other,
+    }
+}
+
+/// Where the host shows the running executable.
+const OWN_PATH: &str = "/proc/self/exe";
+/// A descriptor of isomorph's executable, for a root directory without `/proc`; -1 for none.
+static OWN: AtomicI32 = AtomicI32::new(-1);
+
+/// Keeps isomorph's executable at hand: soon its path may lead nowhere.
+fn keep_own_executable() {
+    if OWN.load(Ordering::Relaxed) == -1
+        && let Ok(path) = CString::new(OWN_PATH)
+    {
+        // SAFETY: the path is live.
+        let fd = unsafe { libc::open(path.as_ptr(), libc::O_PATH | libc::O_CLOEXEC) };
+        if fd >= 0 {
+            OWN.store(crate::syscall::reserve_fd(fd), Ordering::Relaxed);
+        }
+    }
+}
+
+fn set_cloexec(fd: i32, on: bool) {
+    let flag = if on { libc::FD_CLOEXEC } else { 0 };
+    // SAFETY: no memory is touched.
+    unsafe { libc::fcntl(fd, libc::F_SETFD, flag) };
+}
+
+/// Takes over the descriptor that the program before kept.
+fn take_own_executable(fd: i32) {
+    set_cloexec(fd, true);
+    OWN.store(crate::syscall::reserve_fd(fd), Ordering::Relaxed);
+}
+
+/// `chroot(path)`.
+pub fn sys_chroot(task: &mut Task, args: [u64; 6]) -> SysResult {
+    keep_own_executable();
+    // SAFETY: the guest's string, which dispatch has checked.
+    unsafe { signal::safe_syscall(task, libc::SYS_chroot, args) }
+}
+
+/// `pivot_root(new_root, put_old)`.
+pub fn sys_pivot_root(task: &mut Task, args: [u64; 6]) -> SysResult {
+    keep_own_executable();
+    // SAFETY: the guest's strings, which dispatch has checked.
+    unsafe { signal::safe_syscall(task, libc::SYS_pivot_root, args) }
 }
 
 /// A path under which the new process image can open the program: one through a descriptor that
@@ -255,13 +320,14 @@ fn openable(target: &Target) -> Result<PathBuf, Errno> {
     }
 }
 
-/// The host's execve, with signals as the new program shall find them. Returns only on failure.
+/// The host's execveat, with signals as the new program shall find them. Returns only on failure.
 fn host_execve(
     task: &mut Task,
-    program: &Path,
+    dir: i32,
+    program: &OsStr,
     argv: &[OsString],
     env: &[OsString],
-) -> Result<Errno, Errno> {
+) -> SysResult {
     let c_strings = |list: &[OsString]| -> Result<Vec<CString>, Errno> {
         list.iter().map(|text| c_string(text)).collect()
     };
@@ -271,17 +337,30 @@ fn host_execve(
             .chain([std::ptr::null()])
             .collect()
     };
-    let program = c_string(program.as_os_str())?;
+    let flags = if program.is_empty() {
+        libc::AT_EMPTY_PATH
+    } else {
+        0
+    };
+    let program = c_string(program)?;
     let (argv, env) = (c_strings(argv)?, c_strings(env)?);
     let (argv_ptr, env_ptr) = (pointers(&argv), pointers(&env));
+    let args = [
+        dir as u64,
+        program.as_ptr() as u64,
+        argv_ptr.as_ptr() as u64,
+        env_ptr.as_ptr() as u64,
+        flags as u64,
+        0,
+    ];
+    signal::set_mask_if_quiet(task, task.signal.mask)?;
     task.process.actions.prepare_exec();
-    signal::set_host_mask(task.signal.mask);
     // SAFETY: both arrays and all strings are live and terminated.
-    unsafe { libc::execve(program.as_ptr(), argv_ptr.as_ptr(), env_ptr.as_ptr()) };
-    let errno = Errno::last();
+    let result = unsafe { signal::safe_syscall(task, libc::SYS_execveat, args) };
     task.process.actions.exec_failed();
-    signal::set_host_mask(signal::host_mask(task.signal.mask));
-    Ok(errno)
+    // If a signal has come, its delivery sets the mask.
+    let _ = signal::set_mask_if_quiet(task, signal::host_mask(task.signal.mask));
+    result
 }
 
 /// The word that tells isomorph that a guest program has executed another.
@@ -318,6 +397,8 @@ impl RunConfig {
                 option(key, OsStr::new(&value.to_string()));
             }
         };
+        let own = OWN.load(Ordering::Relaxed);
+        number("own", u64::try_from(own).ok());
         number("stack", self.stack_size);
         number("va", self.reserved_va);
         number("seed", self.seed);
@@ -370,6 +451,7 @@ impl RunConfig {
     fn take(&mut self, key: &[u8], value: &OsStr) -> Option<()> {
         let number = || value.to_str()?.parse::<u64>().ok();
         match key {
+            b"own" => take_own_executable(i32::try_from(number()?).ok()?),
             b"stack" => self.stack_size = Some(number()?),
             b"va" => self.reserved_va = Some(number()?),
             b"seed" => self.seed = Some(number()?),

@@ -61,7 +61,7 @@ impl Plan {
             stack_top: stack_top - (random.bits(8) << 4),
             stack_size,
             mmap_base: below - random.bits(for_mmap) * PAGE,
-            program: (ceiling / 3 & !(PAGE - 1)) + random.bits(for_program) * PAGE,
+            program: ((ceiling / 3) & !(PAGE - 1)) + random.bits(for_program) * PAGE,
             brk_offset: random.bits(bits.saturating_sub(13).min(13)) * PAGE,
         }
     }
@@ -164,11 +164,11 @@ fn open_program(config: &RunConfig) -> Result<Program, RunError> {
                 path: config.program.clone(),
                 errno,
             };
-            match exec::find_program(&config.program, argv, sysroot).map_err(missing)? {
-                Target {
-                    path, file, argv, ..
-                } => (path, file, argv),
-            }
+            let found = exec::find_program(&config.program, argv, sysroot);
+            let Target {
+                path, file, argv, ..
+            } = found.map_err(missing)?;
+            (path, file, argv)
         }
     };
     let elf = Elf::read(&file).map_err(|source| RunError::Elf {
@@ -207,7 +207,7 @@ fn open_interpreter(
 }
 
 /// Makes the process and its first thread.
-pub fn launch(config: RunConfig) -> Result<(Task, HandlerStack), RunError> {
+pub fn launch(config: RunConfig) -> Result<Task, RunError> {
     if config.guest_base != 0 {
         return Err(RunError::GuestBase {
             base: config.guest_base,
@@ -257,7 +257,7 @@ pub fn launch(config: RunConfig) -> Result<(Task, HandlerStack), RunError> {
         argv: program.argv,
     };
     set_name(&program.path);
-    let engine_config = crate::dump::engine_config(&config, &log);
+    let engine_config = crate::dump::engine_config(&config, &model, &log);
     let engine = Engine::new(Cpu::new(model), engine_config, Box::new(mm.fetch()))?;
     let mut state = crate::cpu::State::new();
     state.pc = linker.map_or(main.entry, |linker| linker.entry);
@@ -275,15 +275,12 @@ pub fn launch(config: RunConfig) -> Result<(Task, HandlerStack), RunError> {
     first_task(process, state)
 }
 
-fn first_task(
-    process: Arc<Process>,
-    state: crate::cpu::State,
-) -> Result<(Task, HandlerStack), RunError> {
+fn first_task(process: Arc<Process>, state: crate::cpu::State) -> Result<Task, RunError> {
     let no_memory = |errno| RunError::Memory {
         what: "a signal stack",
         errno,
     };
-    let handler_stack = HandlerStack::install().map_err(no_memory)?;
+    HandlerStack::new().map_err(no_memory)?.install();
     let vcpu = process.engine.new_vcpu(state)?;
     let mask = signal::host_thread_mask();
     let signal = SignalState::new(mask, vcpu.kick());
@@ -298,7 +295,7 @@ fn first_task(
         clear_child_tid: 0,
         exit: None,
     };
-    Ok((task, handler_stack))
+    Ok(task)
 }
 
 /// The program's absolute path.

@@ -23,7 +23,7 @@ pub mod thread;
 mod vdso;
 
 pub use abi::riscv64 as arch;
-pub use config::{DebugItems, RunConfig, inherited_env};
+pub use config::{DebugItems, RunConfig, inherited_auxiliary, inherited_env};
 pub use error::RunError;
 
 /// Runs a guest program in this process. Returns only if it could not start: the guest's exit is
@@ -33,7 +33,8 @@ pub use error::RunError;
 ///
 /// [`RunError`] if the program could not be started.
 pub fn run(config: RunConfig) -> Result<std::convert::Infallible, RunError> {
-    let (mut task, _handler_stack) = launch::launch(config)?;
+    let mut task = launch::launch(config)?;
+    syscall::close_standard();
     let status = task.run();
     task.leave();
     // Other threads of the guest may go on; the host's kernel keeps the process until they end.

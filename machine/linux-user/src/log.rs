@@ -29,9 +29,8 @@ impl Log {
         // Out of the way of the guest's descriptors, and of its `close_range`.
         let fd = reserve_fd(file.into_raw_fd());
         // SAFETY: the descriptor is ours and nobody else's.
-        Ok(Self {
-            file: Some(unsafe { OwnedFd::from_raw_fd(fd) }),
-        })
+        let file = unsafe { OwnedFd::from_raw_fd(fd) };
+        Ok(Self { file: Some(file) })
     }
 
     /// Writes text as it is, in one piece.

@@ -1,7 +1,7 @@
 //! Guest processes: fork, vfork and the end.
 
 use crate::errno::{Errno, SysResult};
-use crate::signal::{self, SignalState};
+use crate::signal::{self, HandlerStack, SignalState};
 use crate::syscall::uaccess;
 use crate::task::{Process, Task};
 use crate::thread::CloneArgs;
@@ -15,20 +15,10 @@ const OURS: u64 = (libc::CLONE_SETTLS
     | libc::CLONE_CHILD_SETTID
     | libc::CLONE_CHILD_CLEARTID) as u64;
 
-/// Blocks all host signals unless one is in flight, which then comes first; the mask is the
-/// guest's before and after. A child must not inherit a signal that was meant for its parent.
+/// Blocks all host signals unless one is in flight, which then comes first. A child must not
+/// inherit a signal that was meant for its parent.
 fn block_signals(task: &mut Task) -> Result<(), Errno> {
-    let all = u64::MAX;
-    let args = [
-        libc::SIG_SETMASK as u64,
-        (&raw const all) as u64,
-        0,
-        8,
-        0,
-        0,
-    ];
-    // SAFETY: the mask is live.
-    unsafe { signal::safe_syscall(task, libc::SYS_rt_sigprocmask, args) }.map(|_| ())
+    signal::set_mask_if_quiet(task, u64::MAX)
 }
 
 fn unblock_signals(task: &Task) {
@@ -52,6 +42,7 @@ fn fork_blocked(task: &mut Task, args: &CloneArgs) -> SysResult {
         let _memory = process.mm.freeze();
         let _actions = process.actions.lock();
         let _unknown = process.unknown_syscalls.lock();
+        let _stacks = HandlerStack::freeze();
         host_fork(args)
     };
     match pid {
@@ -95,7 +86,10 @@ impl Handshake {
             if libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) != 0 {
                 return Err(Errno::EAGAIN);
             }
-            Ok(Self { read: OwnedFd::from_raw_fd(ends[0]), write: OwnedFd::from_raw_fd(ends[1]) })
+            Ok(Self {
+                read: OwnedFd::from_raw_fd(ends[0]),
+                write: OwnedFd::from_raw_fd(ends[1]),
+            })
         }
     }
 

@@ -61,7 +61,7 @@ impl Task {
         let info = match kind {
             TrapKind::Breakpoint => fault_info(libc::SIGTRAP, code::TRAP_BRKPT, pc),
             TrapKind::Illegal => fault_info(libc::SIGILL, code::ILL_ILLOPC, pc),
-            TrapKind::Misaligned => fault_info(libc::SIGBUS, code::BUS_ADRALN, pc),
+            TrapKind::Misaligned => fault_info(libc::SIGBUS, code::BUS_ADRALN, info),
             TrapKind::Fetch => fault_info(libc::SIGSEGV, self.fetch_code(info), info),
             TrapKind::Yield => {
                 std::thread::yield_now();

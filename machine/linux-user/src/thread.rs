@@ -169,7 +169,8 @@ struct Seed {
     vcpu: crate::cpu::Vcpu,
     mask: u64,
     args: CloneArgs,
-    started: SyncSender<Result<i32, Errno>>,
+    handler_stack: HandlerStack,
+    started: SyncSender<i32>,
 }
 
 fn start_thread(task: &mut Task, args: &CloneArgs) -> SysResult {
@@ -186,6 +187,7 @@ fn start_thread(task: &mut Task, args: &CloneArgs) -> SysResult {
         vcpu,
         mask: task.signal.mask,
         args: *args,
+        handler_stack: HandlerStack::new()?,
         started,
     };
     // The thread starts with all signals blocked, until it can take them.
@@ -195,7 +197,7 @@ fn start_thread(task: &mut Task, args: &CloneArgs) -> SysResult {
         .stack_size(HOST_STACK)
         .spawn(move || thread_main(seed));
     let tid = match thread {
-        Ok(_) => wait.recv().unwrap_or(Err(Errno::EAGAIN)),
+        Ok(_) => wait.recv().map_err(|_| Errno::EAGAIN),
         Err(_) => Err(Errno::EAGAIN),
     };
     signal::set_host_mask(mask);
@@ -214,15 +216,10 @@ fn thread_main(seed: Seed) {
         vcpu,
         mask,
         args,
+        handler_stack,
         started,
     } = seed;
-    let handler_stack = match HandlerStack::install() {
-        Ok(stack) => stack,
-        Err(errno) => {
-            let _ = started.send(Err(errno));
-            return;
-        }
-    };
+    handler_stack.install();
     unshare_what_is_not_shared(&args);
     // SAFETY: no memory is touched.
     let tid = unsafe { libc::gettid() };
@@ -241,13 +238,13 @@ fn thread_main(seed: Seed) {
         let _ = uaccess::write(&task, args.parent_tid, &tid);
     }
     args.settle_child(&mut task);
-    let _ = started.send(Ok(tid));
+    let _ = started.send(tid);
     drop(started);
     signal::set_host_mask(signal::host_mask(mask));
     task.run();
     task.leave();
     drop(task);
-    drop(handler_stack);
+    handler_stack.retire();
 }
 
 /// Threads share directory and descriptors by themselves; the guest may want it otherwise.
@@ -268,6 +265,7 @@ impl Task {
     /// elsewhere.
     pub fn leave(&mut self) {
         signal::set_host_mask(u64::MAX);
+        signal::pass_on(self);
         signal::set_current(std::ptr::null());
         if self.clear_child_tid != 0 && uaccess::write(self, self.clear_child_tid, &0_u32).is_ok() {
             // SAFETY: waking touches no memory.

@@ -67,8 +67,8 @@ const ONLY_HERE: &[(&str, &[&str])] = &[
     ("clap", &["isomorph", "isomorph-bench"]),
     // Only user mode knows executable files.
     ("goblin", &["isomorph-linux-user"]),
-    // Only the engine shows host code.
-    ("iced-x86", &["isomorph-engine"]),
+    // Host code is read where a fault's address is found and where `-d out_asm` shows it.
+    ("iced-x86", &["isomorph-engine", "isomorph-linux-user"]),
     // The host's system interface stays where `unsafe` is allowed.
     (
         "libc",

@@ -1,5 +1,6 @@
 //! The emulator under test as a command line.
 
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -50,13 +51,18 @@ impl Emulator {
 
     /// A command that runs `guest` under this emulator, outside any root tree.
     pub fn command(&self, guest: &Path) -> Command {
-        self.command_with(&[], guest)
+        let mut command = Command::new(&self.program);
+        command.args(&self.arguments).arg(guest);
+        command
     }
 
-    /// The same with further emulator options.
+    /// The same with options in QEMU's spelling, for which the program goes by QEMU's name.
     pub fn command_with(&self, options: &[&str], guest: &Path) -> Command {
+        if options.is_empty() {
+            return self.command(guest);
+        }
         let mut command = Command::new(&self.program);
-        command.args(&self.arguments).args(options).arg(guest);
+        command.arg0("qemu-riscv64").args(options).arg(guest);
         command
     }
 }

@@ -14,7 +14,7 @@ Options of `test`:
   --binfmt               COMMAND needs binfmt_misc for foreign children (a private one is made)
   --filter TEXT          only tests whose name contains TEXT (in stages with a table of tests)
 
-Stages: fmt clippy cargo debian torture qemu guest-c crash random stress controls
+Stages: fmt clippy cargo demo guest-c qemu debian torture crash random stress controls
 
 The inputs live in target/test-inputs, or where ISOMORPH_TEST_CACHE says.
 ";

@@ -149,7 +149,7 @@ fn wait(child: &mut Child, limit: Duration) -> std::io::Result<(ExitStatus, bool
 
 /// Kills what is left of the process group that `leader` began.
 fn kill_group(leader: u32) {
-    let command = format!("kill -KILL -- -{leader} 2>/dev/null");
+    let command = format!("kill -s KILL -- -{leader} 2>/dev/null");
     // An empty group is the usual case and no failure.
     drop(Command::new("/bin/sh").args(["-c", &command]).status());
 }

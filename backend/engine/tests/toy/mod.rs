@@ -2,7 +2,7 @@
 //!
 //! An instruction is 4 bytes: opcode, d, then 16 bits `imm` (or a, b as bytes).
 
-use isomorph_engine::{CodeSource, Config, Dump, Engine, Guest, Stages, Vcpu};
+use isomorph_engine::{CodeSource, Config, Engine, Guest, Vcpu};
 use isomorph_frontend::{Helper, Step};
 use isomorph_ir::{
     Builder, Cond, Dst, Global, GlobalTable, JumpKind, MemOp, Op, TrapKind, Type, Val,
@@ -218,21 +218,8 @@ impl CodeSource for Code {
     }
 }
 
-pub fn engine(insns: &[Insn], mut config: Config) -> (Arc<Engine<Toy>>, Code) {
+pub fn engine(insns: &[Insn], config: Config) -> (Arc<Engine<Toy>>, Code) {
     install_handler();
-    if std::env::var_os("TOY_DUMP").is_some() {
-        let stages = Stages {
-            in_asm: false,
-            op: true,
-            op_opt: true,
-            out_asm: true,
-        };
-        config.observer = Some(Box::new(Dump::new(
-            Toy,
-            stages,
-            Box::new(std::io::stderr()),
-        )));
-    }
     let code = Code::default();
     code.set(0, insns);
     (

@@ -37,7 +37,7 @@ pub fn sys_munmap(task: &mut Task, args: [u64; 6]) -> SysResult {
 /// A page-aligned range below the ceiling.
 fn range(task: &Task, addr: u64, len: u64) -> Option<(u64, u64)> {
     let end = addr.checked_add(page_up(len)?)?;
-    (addr % PAGE == 0 && end <= task.process.mm.ceiling()).then_some((addr, end))
+    (addr.is_multiple_of(PAGE) && end <= task.process.mm.ceiling()).then_some((addr, end))
 }
 
 const PROT_GROWSDOWN: u32 = 0x0100_0000;
@@ -45,7 +45,7 @@ const PROT_GROWSUP: u32 = 0x0200_0000;
 
 /// `mprotect(addr, length, prot)`.
 pub fn sys_mprotect(task: &mut Task, args: [u64; 6]) -> SysResult {
-    if args[0] % PAGE != 0 {
+    if !args[0].is_multiple_of(PAGE) {
         return Err(Errno::EINVAL);
     }
     let mut prot = args[2] as u32;
@@ -78,7 +78,6 @@ pub fn sys_mprotect(task: &mut Task, args: [u64; 6]) -> SysResult {
 pub fn sys_mremap(task: &mut Task, args: [u64; 6]) -> SysResult {
     let [old, old_len, new_len, flags, new, _] = args;
     let known = (libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED | libc::MREMAP_DONTUNMAP) as u64;
-    let (_, old_end) = range(task, old, old_len).ok_or(Errno::EINVAL)?;
     let new_len = page_up(new_len)
         .filter(|&len| len > 0)
         .ok_or(Errno::EINVAL)?;
@@ -90,6 +89,10 @@ pub fn sys_mremap(task: &mut Task, args: [u64; 6]) -> SysResult {
     if pinned && range(task, new, new_len).is_none() {
         return Err(Errno::EINVAL);
     }
+    if !old.is_multiple_of(PAGE) {
+        return Err(Errno::EINVAL);
+    }
+    let (_, old_end) = range(task, old, old_len).ok_or(Errno::EFAULT)?;
     let process = &task.process;
     let mut locked = process.mm.lock();
     let Some((_, vma)) = locked.inner.vmas.find(old) else {
@@ -246,7 +249,7 @@ pub fn sys_brk(task: &mut Task, args: [u64; 6]) -> SysResult {
 
 /// `madvise(addr, length, advice)`.
 pub fn sys_madvise(task: &mut Task, args: [u64; 6]) -> SysResult {
-    if args[0] % PAGE != 0 {
+    if !args[0].is_multiple_of(PAGE) {
         return Err(Errno::EINVAL);
     }
     let (start, end) = range(task, args[0], args[1]).ok_or(Errno::ENOMEM)?;

@@ -237,7 +237,7 @@ impl Locked<'_> {
             return self.map_somewhere(Request { len, ..request });
         }
         let end = request.addr.checked_add(len).ok_or(Errno::ENOMEM)?;
-        if request.addr % PAGE != 0 {
+        if !request.addr.is_multiple_of(PAGE) {
             return Err(Errno::EINVAL);
         }
         if end > self.space.ceiling {

@@ -324,7 +324,7 @@ mod tests {
     #[test]
     fn free_space_is_found_from_the_top() {
         let mut vmas = Vmas::default();
-        let mut map = |vmas: &mut Vmas, len| {
+        let map = |vmas: &mut Vmas, len| {
             let at = vmas.find_free(0x1000, 0x10000, len, 0x1000)?;
             vmas.insert(at, vma(at + len, RW));
             Some(at)

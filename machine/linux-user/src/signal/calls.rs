@@ -2,7 +2,7 @@
 
 use super::{
     Action, AltStack, Info, SIGNAL_MAX, SS_AUTODISARM, UNBLOCKABLE, bit, fault_info, force,
-    host_mask, safe_syscall,
+    host_mask, safe_syscall, set_mask_if_quiet,
 };
 use crate::abi::riscv64 as arch;
 use crate::errno::{Errno, SysResult};
@@ -69,14 +69,10 @@ pub fn sys_rt_sigprocmask(task: &mut Task, args: [u64; 6]) -> SysResult {
 
 /// Sets the mask unless a signal is in flight, which then comes first.
 pub(super) fn change_mask(task: &mut Task, mask: u64) -> Result<(), Errno> {
-    if mask == task.signal.mask {
-        return Ok(());
-    }
     let host = host_mask(mask);
-    let how = libc::SIG_SETMASK as u64;
-    let args = [how, (&raw const host) as u64, 0, SIGSET_SIZE, 0, 0];
-    // SAFETY: the mask is live.
-    unsafe { safe_syscall(task, libc::SYS_rt_sigprocmask, args)? };
+    if host != host_mask(task.signal.mask) {
+        set_mask_if_quiet(task, host)?;
+    }
     task.signal.mask_changed(mask);
     Ok(())
 }

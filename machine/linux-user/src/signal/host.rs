@@ -8,6 +8,7 @@ use crate::cpu::Kick;
 use crate::syscall::uaccess;
 use std::cell::{Cell, UnsafeCell};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// A `siginfo_t` as 16 words; guest and host lay it out alike.
 pub type Info = [u64; 16];
@@ -294,17 +295,27 @@ fn report(signo: i32, pc: u64, address: u64) {
     unsafe { libc::write(2, text.as_ptr().cast(), text.len()) };
 }
 
-/// The stack that host signal handlers of this thread run on.
+/// The stack that host signal handlers of a thread run on.
+#[derive(Debug)]
 pub struct HandlerStack {
-    base: *mut libc::c_void,
+    base: usize,
 }
 
 const HANDLER_STACK: usize = 64 << 10;
 
+/// Stacks of threads that have ended, for the next ones.
+static SPARE: Mutex<Vec<HandlerStack>> = Mutex::new(Vec::new());
+/// Most stacks that are kept.
+const SPARE_MAX: usize = 16;
+
 impl HandlerStack {
-    /// Maps a stack and makes it this thread's.
-    pub fn install() -> Result<Self, crate::errno::Errno> {
-        // SAFETY: a fresh mapping anywhere; its lowest page becomes a guard.
+    /// A stack, not in use yet.
+    pub fn new() -> Result<Self, crate::errno::Errno> {
+        let spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        if let Some(stack) = spare {
+            return Ok(stack);
+        }
+        // SAFETY: a fresh mapping anywhere.
         let base = unsafe {
             libc::mmap(
                 std::ptr::null_mut(),
@@ -318,33 +329,46 @@ impl HandlerStack {
         if base == libc::MAP_FAILED {
             return Err(crate::errno::Errno::last());
         }
-        let stack = libc::stack_t {
-            ss_sp: base,
-            ss_flags: 0,
-            ss_size: HANDLER_STACK,
-        };
-        // SAFETY: the stack was just mapped and lives until `drop`.
-        unsafe {
-            libc::mprotect(base, 4096, libc::PROT_NONE);
-            libc::sigaltstack(&raw const stack, std::ptr::null_mut());
-        }
-        Ok(Self { base })
+        // SAFETY: the lowest page of what was just mapped becomes a guard.
+        unsafe { libc::mprotect(base, 4096, libc::PROT_NONE) };
+        Ok(Self {
+            base: base as usize,
+        })
     }
-}
 
-impl Drop for HandlerStack {
-    fn drop(&mut self) {
-        let none = libc::stack_t {
-            ss_sp: std::ptr::null_mut(),
-            ss_flags: libc::SS_DISABLE,
+    /// Makes it this thread's.
+    pub fn install(&self) {
+        self.set(0);
+    }
+
+    /// Ends its use by this thread, and keeps it for another.
+    pub fn retire(self) {
+        self.set(libc::SS_DISABLE);
+        let mut spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner);
+        if spare.len() < SPARE_MAX {
+            spare.push(self);
+            return;
+        }
+        drop(spare);
+        // SAFETY: nothing uses the mapping any more.
+        unsafe { libc::munmap(self.base as *mut libc::c_void, HANDLER_STACK) };
+    }
+
+    /// Holds the spare stacks still, for fork.
+    #[must_use]
+    pub fn freeze() -> MutexGuard<'static, Vec<Self>> {
+        SPARE.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, flags: i32) {
+        let ss_sp = self.base as *mut libc::c_void;
+        let stack = libc::stack_t {
+            ss_sp,
+            ss_flags: flags,
             ss_size: HANDLER_STACK,
         };
-        // SAFETY: this runs on the thread that installed it, outside of any handler; nothing
-        // uses the mapping afterwards.
-        unsafe {
-            libc::sigaltstack(&raw const none, std::ptr::null_mut());
-            libc::munmap(self.base, HANDLER_STACK);
-        }
+        // SAFETY: the stack is mapped, and this is not one of the handlers that run on it.
+        unsafe { libc::sigaltstack(&raw const stack, std::ptr::null_mut()) };
     }
 }
 
@@ -357,6 +381,13 @@ extern "C" fn note_ignored() {
     let bits = ignored.fold(0_u64, |bits, signo| bits | 1 << (signo - 1));
     // SAFETY: runs once, before any other thread exists.
     unsafe { IGNORED_AT_START = bits };
+    // Rust's runtime leaves alone what is taken. Its own handlers would cost every thread a
+    // second signal stack, and every start a search for the main thread's guard page.
+    for signo in [libc::SIGSEGV, libc::SIGBUS] {
+        if bits & super::bit(signo) == 0 {
+            set_disposition(signo, Disposition::Handler(0));
+        }
+    }
 }
 
 #[used]

@@ -341,6 +341,14 @@ pub unsafe fn safe_syscall_masked(
     result
 }
 
+/// Sets the host's mask unless a signal is in flight, which then comes first (`ERESTARTNOINTR`).
+pub fn set_mask_if_quiet(task: &mut Task, host: u64) -> Result<(), Errno> {
+    let how = libc::SIG_SETMASK as u64;
+    let args = [how, (&raw const host) as u64, 0, 8, 0, 0];
+    // SAFETY: the mask is live.
+    unsafe { safe_syscall(task, libc::SYS_rt_sigprocmask, args) }.map(|_| ())
+}
+
 /// Delivers what is pending. To be called before generated code is entered.
 #[inline]
 pub fn deliver(task: &mut Task) {
@@ -390,6 +398,28 @@ pub fn force(task: &mut Task, info: &Info) {
         task.signal.mask &= !bit(signo);
     }
     act(task, info);
+}
+
+/// Gives a signal that was meant for the whole process, and that this thread has taken but will
+/// not live to handle, to the other threads. All signals are blocked.
+pub fn pass_on(task: &Task) {
+    if !task.signal.in_flight() {
+        return;
+    }
+    let info = task.signal.inbox.info(ASYNC_SLOT);
+    let code = (info[1] as u32).cast_signed();
+    if code != libc::SI_TKILL {
+        let signo = signo_of(&info);
+        // SAFETY: the structure is live.
+        unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigqueueinfo,
+                libc::getpid(),
+                signo,
+                &raw const info,
+            )
+        };
+    }
 }
 
 /// Does what the guest wants about a signal.
@@ -497,11 +527,13 @@ fn call_handler(task: &mut Task, info: &Info, action: &Action) -> Result<(), Err
     } else {
         0
     };
+    let before = host_mask(task.signal.mask);
     let blocked = task.signal.wait_mask.take().unwrap_or(task.signal.mask);
     task.signal.mask = (blocked | action.mask | itself) & !UNBLOCKABLE;
+    let after = host_mask(task.signal.mask);
     // While another signal is in flight the host's mask stays shut: its delivery opens it.
-    if slot_of(signo) != ASYNC_SLOT && !task.signal.in_flight() {
-        set_host_mask(host_mask(task.signal.mask));
+    if slot_of(signo) != ASYNC_SLOT && after != before && !task.signal.in_flight() {
+        set_host_mask(after);
     }
     let call = arch::HandlerCall {
         handler: action.handler,

@@ -4,7 +4,7 @@ use super::{host, uaccess};
 use crate::errno::{Errno, SysResult};
 use crate::task::Task;
 use std::os::fd::RawFd;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 
 /// How many descriptors isomorph may keep open beside the guest's.
 const RESERVED_MAX: usize = 16;
@@ -35,6 +35,33 @@ pub fn reserve(fd: RawFd) -> RawFd {
         }
     }
     kept
+}
+
+/// Standard descriptors that were closed when this process started, by bit. Rust's runtime opens
+/// `/dev/null` in their place before `main`, so this is noted earlier.
+static CLOSED_AT_START: AtomicU32 = AtomicU32::new(0);
+
+const STANDARD: std::ops::Range<RawFd> = 0..3;
+
+extern "C" fn note_closed() {
+    // SAFETY: asks for a descriptor's flags; no memory is touched.
+    let closed = STANDARD.filter(|&fd| unsafe { libc::fcntl(fd, libc::F_GETFD) } == -1);
+    let bits = closed.fold(0, |bits, fd| bits | 1 << fd);
+    CLOSED_AT_START.store(bits, Ordering::Relaxed);
+}
+
+#[used]
+#[unsafe(link_section = ".init_array")]
+static NOTE_CLOSED: extern "C" fn() = note_closed;
+
+/// Closes the standard descriptors that were closed at the start: the guest finds what its parent
+/// has left it. To be called when nothing else of isomorph's own will be opened.
+pub fn close_standard() {
+    let closed = CLOSED_AT_START.load(Ordering::Relaxed);
+    for fd in STANDARD.filter(|fd| closed & 1 << fd != 0) {
+        // SAFETY: the descriptor is the runtime's `/dev/null`; no memory is touched.
+        unsafe { libc::close(fd) };
+    }
 }
 
 /// True if the guest must not close or replace this descriptor.

@@ -28,7 +28,7 @@ mod table;
 mod time;
 pub mod uaccess;
 
-pub use fd::reserve as reserve_fd;
+pub use fd::{close_standard, reserve as reserve_fd};
 pub use kind::{FlagSet, Kind};
 pub use missing::report as report_missing;
 pub use table::{ENTRIES, Entry, How, Param, lookup};

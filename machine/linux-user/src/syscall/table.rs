@@ -187,7 +187,7 @@ syscalls! {
     39 umount2(target: Path, flags: Flags(&f::UMOUNT)) = Block(nr::SYS_umount2);
     40 mount(source: Str, target: Path, filesystemtype: Str, mountflags: Flags(&f::MOUNT),
              data: Str) = Block(nr::SYS_mount);
-    41 pivot_root(new_root: Path, put_old: Path) = Block(nr::SYS_pivot_root);
+    41 pivot_root(new_root: Path, put_old: Path) = Call(exec::sys_pivot_root);
     42 nfsservctl(cmd: Int, argp: Ptr, resp: Ptr) = Absent(OBSOLETE);
     43 statfs(path: Path, buf: Struct(120)) = Lookup(nr::SYS_statfs);
     44 fstatfs(fd: Fd, buf: Struct(120)) = Pass(nr::SYS_fstatfs);
@@ -199,7 +199,7 @@ syscalls! {
         = Lookup(nr::SYS_faccessat);
     49 chdir(path: Path) = Block(nr::SYS_chdir);
     50 fchdir(fd: Fd) = Pass(nr::SYS_fchdir);
-    51 chroot(path: Path) = Block(nr::SYS_chroot);
+    51 chroot(path: Path) = Call(exec::sys_chroot);
     52 fchmod(fd: Fd, mode: Mode) = Block(nr::SYS_fchmod);
     53 fchmodat(dirfd: DirFd, pathname: Path, mode: Mode) = Block(nr::SYS_fchmodat);
     54 fchownat(dirfd: DirFd, pathname: Path, owner: Int, group: Int, flags: AT)

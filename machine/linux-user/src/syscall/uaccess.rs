@@ -39,7 +39,7 @@ unsafe extern "C" {
 #[must_use]
 pub fn fixup(pc: u64) -> Option<u64> {
     (pc == (&raw const isomorph_uaccess_move) as u64)
-        .then(|| (&raw const isomorph_uaccess_done) as u64)
+        .then_some((&raw const isomorph_uaccess_done) as u64)
 }
 
 /// A type that the guest and isomorph lay out alike.

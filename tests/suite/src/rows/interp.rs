@@ -1,13 +1,13 @@
-//! Rows on the IR interpreter.
+//! Code on the IR interpreter.
 
 use isomorph_frontend::{CodeSource, Guest, Limits, translate_block};
 use isomorph_ir::interp::{Exit, FpEnv, Helpers, Interp};
-use isomorph_ir::{Builder, verify};
+use isomorph_ir::{Builder, TrapKind, verify};
 use isomorph_riscv::{Riscv64, State};
 
 use super::{Executor, Left, Situation};
 
-/// The reference: translates one instruction and interprets the block.
+/// The reference: translates blocks and interprets them.
 pub struct Interpreter {
     guest: Riscv64,
     builder: Builder,
@@ -32,22 +32,34 @@ impl Executor for Interpreter {
     }
 
     fn execute(&mut self, code: &[u8], situation: &mut Situation) -> Left {
-        let Situation { state, memory } = situation;
         let source = Code {
-            at: state.pc,
+            at: situation.state.pc,
             bytes: code,
         };
-        let (mode, limits) = (
-            Riscv64::mode(state),
-            Limits {
-                insns: 1,
-                ..Limits::default()
-            },
-        );
+        loop {
+            let left = self.block(&source, situation);
+            let inside = source.holds(situation.state.pc);
+            let goes_on = match left {
+                Left::Next => true,
+                Left::Trap(kind, _) => matches!(kind, TrapKind::Mode | TrapKind::InsnSync),
+                Left::Fault(_) => false,
+            };
+            if !inside || !goes_on {
+                return left;
+            }
+        }
+    }
+}
+
+impl Interpreter {
+    /// Translates the block at the program counter and interprets it.
+    fn block(&mut self, source: &Code, situation: &mut Situation) -> Left {
+        let Situation { state, memory } = situation;
+        let (mode, limits) = (Riscv64::mode(state), Limits::default());
         translate_block(
             &self.guest,
             &mut self.builder,
-            &source,
+            source,
             state.pc,
             mode,
             limits,
@@ -72,10 +84,16 @@ impl Executor for Interpreter {
     }
 }
 
-/// One instruction and nothing around it.
+/// Some instructions and nothing around them.
 struct Code<'a> {
     at: u64,
     bytes: &'a [u8],
+}
+
+impl Code<'_> {
+    fn holds(&self, pc: u64) -> bool {
+        pc.wrapping_sub(self.at) < self.bytes.len() as u64
+    }
 }
 
 impl CodeSource for Code<'_> {

@@ -90,7 +90,7 @@ pub struct Situation {
     pub memory: FlatMemory,
 }
 
-/// Something that can execute one instruction.
+/// Something that can execute instructions.
 pub trait Executor {
     /// Its name, for reports.
     fn name(&self) -> &'static str;
@@ -100,7 +100,7 @@ pub trait Executor {
         false
     }
 
-    /// Executes the instruction `code` that lies at the state's program counter.
+    /// Executes `code`, which lies at the state's program counter, until control leaves it.
     fn execute(&mut self, code: &[u8], situation: &mut Situation) -> Left;
 }
 
@@ -193,7 +193,8 @@ impl Row {
     }
 }
 
-fn differences(got: &Situation, want: &Situation) -> Vec<String> {
+/// Everything in which two situations differ.
+pub fn differences(got: &Situation, want: &Situation) -> Vec<String> {
     let mut wrong = Vec::new();
     let mut compare = |name: &str, got: u64, want: u64| {
         if got != want {

@@ -7,17 +7,14 @@ use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 
 use isomorph_engine::{CodeSource, Config, Engine, Exit, TrapKind, Vcpu, handle_host_signal};
 use isomorph_riscv::{Riscv64, State};
-use isomorph_tests::rows::{Executor, Left, MEMORY, MEMORY_BYTES, PC, Situation};
+use isomorph_tests::rows::{Executor, Left, MEMORY, MEMORY_BYTES, Situation};
 
-/// Bytes that code may take, from [`PC`].
-const CODE_BYTES: u64 = MEMORY - PC;
-
-/// The guest's code, as the test sets it.
+/// The guest's code and its address, as the test sets them.
 #[derive(Clone, Default)]
-struct Code(Arc<Mutex<Vec<u8>>>);
+struct Code(Arc<Mutex<(u64, Vec<u8>)>>);
 
 impl Code {
-    fn lock(&self) -> MutexGuard<'_, Vec<u8>> {
+    fn lock(&self) -> MutexGuard<'_, (u64, Vec<u8>)> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -25,8 +22,8 @@ impl Code {
 impl CodeSource for Code {
     fn read(&self, pc: u64, out: &mut [u8]) -> usize {
         let code = self.lock();
-        let start = usize::try_from(pc.wrapping_sub(PC)).unwrap_or(usize::MAX);
-        let rest = code.get(start..).unwrap_or_default();
+        let start = usize::try_from(pc.wrapping_sub(code.0)).unwrap_or(usize::MAX);
+        let rest = code.1.get(start..).unwrap_or_default();
         let len = rest.len().min(out.len());
         out[..len].copy_from_slice(&rest[..len]);
         len
@@ -135,11 +132,11 @@ impl Executor for Tier1 {
     fn execute(&mut self, code: &[u8], situation: &mut Situation) -> Left {
         let mut guard = WINDOW.lock().unwrap_or_else(PoisonError::into_inner);
         window(&mut guard).copy_from_slice(&situation.memory.bytes);
-        *self.code.lock() = code.to_vec();
+        *self.code.lock() = (situation.state.pc, code.to_vec());
         self.engine.invalidate(0, u64::MAX);
         *self.vcpu.state_mut() = situation.state;
         let left = match self.vcpu.run().expect("runs") {
-            // There is no code behind the instruction: that is how we know that it is over.
+            // There is no code behind the code: that is how we know that it is over.
             Exit::Trap {
                 kind: TrapKind::Fetch,
                 ..
@@ -150,7 +147,6 @@ impl Executor for Tier1 {
         };
         situation.state = *self.vcpu.state();
         situation.memory.bytes.copy_from_slice(window(&mut guard));
-        assert!(code.len() as u64 <= CODE_BYTES);
         left
     }
 }

@@ -54,20 +54,34 @@ pub fn tests(context: &Context) -> Result<Tally> {
     let outcome = process::run(&mut command, &[], LIMIT)?;
     let text = String::from_utf8_lossy(&outcome.stdout);
     let tally = count(&text);
-    for line in text
-        .lines()
-        .filter(|line| line.starts_with("test ") && line.ends_with("FAILED"))
-    {
-        stage.note(line);
+    for failure in failures(&text) {
+        stage.note(&failure);
     }
     stage.add(tally);
     if tally.failed == 0 {
         // Cargo also fails when something does not build; that is a failure of its own.
         stage.record("cargo test", &verdict(&outcome));
-    } else {
-        stage.note(&process::tail(&outcome.stdout, 60));
     }
     Ok(stage.end())
+}
+
+/// What each failed test printed: the sections that begin with `---- name stdout ----`.
+fn failures(text: &str) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    let mut inside = false;
+    for line in text.lines() {
+        if line.starts_with("---- ") && line.ends_with(" ----") {
+            inside = true;
+            found.push(String::new());
+        } else if line == "failures:" || line.starts_with("stack backtrace:") {
+            inside = false;
+        }
+        if let Some(section) = found.last_mut().filter(|_| inside && !line.is_empty()) {
+            section.push_str(line);
+            section.push('\n');
+        }
+    }
+    found
 }
 
 /// Sums the lines `test result: ok. 5 passed; 0 failed; …`.
@@ -91,6 +105,14 @@ fn count(text: &str) -> Tally {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn failures_show_what_they_printed() {
+        let text = "test a ... FAILED\n\nfailures:\n\n---- a stdout ----\nwhy\nstack backtrace:\n\
+                    0: x\n\n---- b stdout ----\nwhy not\n\nfailures:\n    a\n    b\n";
+        let shown = ["---- a stdout ----\nwhy\n", "---- b stdout ----\nwhy not\n"];
+        assert_eq!(failures(text), shown);
+    }
 
     #[test]
     fn sums_the_results_of_all_test_programs() {

@@ -4,6 +4,7 @@ mod cargo_tests;
 mod controls;
 mod crash;
 mod debian;
+mod demo;
 mod elf;
 mod guest_c;
 mod harness;
@@ -44,6 +45,7 @@ pub const STAGES: &[StageEntry] = &[
     ("fmt", cargo_tests::fmt),
     ("clippy", cargo_tests::clippy),
     ("cargo", cargo_tests::tests),
+    ("demo", demo::run),
     ("guest-c", guest_c::run),
     ("qemu", qemu::run),
     ("debian", debian::run),
