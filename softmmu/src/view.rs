@@ -197,22 +197,56 @@ impl FlatView {
         Ok(())
     }
 
+    /// Copies bytes out of memory for a device: other devices are not reached, so that a device
+    /// cannot be made to call itself.
+    ///
+    /// # Errors
+    /// A part of the range is not memory. What comes before it has been copied.
+    pub fn read_memory(&self, address: u64, out: &mut [u8]) -> Result<(), BusError> {
+        let mut at = address;
+        let mut rest = out;
+        while !rest.is_empty() {
+            let error = BusError { address: at };
+            let (ram, offset, len) = self.ram(at, false).ok_or(error)?;
+            let (part, later) = rest.split_at_mut(len.min(rest.len() as u64) as usize);
+            if !ram.read(offset, part) {
+                return Err(error);
+            }
+            at = at.wrapping_add(part.len() as u64);
+            rest = later;
+        }
+        Ok(())
+    }
+
+    /// Copies bytes into RAM for a device, as [`FlatView::read_memory`] reads them.
+    ///
+    /// # Errors
+    /// A part of the range is not RAM. What comes before it has been written.
+    pub fn write_memory(&self, address: u64, bytes: &[u8]) -> Result<(), BusError> {
+        self.write_through(address, bytes, true)
+    }
+
     /// Writes bytes as a loader does, before the machine runs: into ROM and flash too.
     ///
     /// # Errors
     /// A part of the range is not memory.
     pub fn load_bytes(&self, address: u64, bytes: &[u8]) -> Result<(), BusError> {
-        let mut at = address;
+        self.write_through(address, bytes, false)
+    }
+
+    /// Writes what is memory for stores (`writable`) or for loads.
+    fn write_through(&self, at: u64, bytes: &[u8], writable: bool) -> Result<(), BusError> {
+        let mut at = at;
         let mut rest = bytes;
         while !rest.is_empty() {
             let error = BusError { address: at };
-            let (ram, offset, len) = self.ram(at, false).ok_or(error)?;
-            let count = len.min(rest.len() as u64) as usize;
-            if !ram.write(offset, &rest[..count]) {
+            let (ram, offset, len) = self.ram(at, writable).ok_or(error)?;
+            let (part, later) = rest.split_at(len.min(rest.len() as u64) as usize);
+            if !ram.write(offset, part) {
                 return Err(error);
             }
-            rest = &rest[count..];
-            at = at.wrapping_add(count as u64);
+            at = at.wrapping_add(part.len() as u64);
+            rest = later;
         }
         Ok(())
     }

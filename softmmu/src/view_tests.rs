@@ -150,5 +150,9 @@ fn rom_ignores_writes_but_can_be_loaded() {
     assert_eq!(view.load_bytes(0, &[7; 4]), Ok(()));
     assert_eq!(view.write(0, 4, 1), Ok(()));
     assert_eq!(view.read(0, 4), Ok(0x0707_0707));
+    let mut bytes = [0; 4];
+    assert_eq!(view.read_memory(1, &mut bytes), Ok(()));
+    assert_eq!(bytes, [7, 7, 7, 0]);
+    assert!(view.write_memory(0, &bytes).is_err());
     assert!(view.load_bytes(4094, &[7; 4]).is_err());
 }

@@ -9,12 +9,16 @@
 
 mod accel;
 mod clock;
+mod device;
 mod irq;
 mod life;
 mod scripted;
+mod timebase;
 
 pub use accel::{Accel, AccelError, Exit, Kick, RegisterBlob, Registers, Vcpu, VcpuConfig, VcpuId};
 pub use clock::{Clock, Deadline, HostClock, ManualClock};
+pub use device::Device;
 pub use irq::{IrqLatch, IrqLine, IrqSink};
 pub use life::{Life, LifeWatch, Reset, RunState, Shutdown};
 pub use scripted::{ScriptError, Scripted, Step};
+pub use timebase::Timebase;
