@@ -18,6 +18,7 @@ pub mod console;
 mod core;
 pub mod mmio;
 pub mod net;
+pub mod pci;
 mod queue;
 pub mod rng;
 mod signal;
