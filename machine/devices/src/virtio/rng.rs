@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use super::{ActivateError, Activation, Chain, Memory, QueueError, VirtQueue, VirtioDevice};
 
 const TYPE: u16 = 4;
-const QUEUE_SIZE: u16 = 8;
+const QUEUE_SIZE: u16 = 64;
 /// The most bytes for one request; a driver takes what it gets (§5.4.6).
 const REQUEST_MAX: u64 = 1 << 16;
 
