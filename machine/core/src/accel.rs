@@ -18,6 +18,9 @@ pub struct VcpuConfig {
     /// The first arguments, in the registers that the guest's boot convention names (riscv64:
     /// `a0` and `a1`).
     pub arguments: [u64; 2],
+    /// Privilege level it starts in, as the instruction set numbers them (riscv64: 3 machine,
+    /// 1 supervisor).
+    pub level: u8,
     /// False if another vCPU or the firmware starts it.
     pub started: bool,
 }

@@ -239,6 +239,7 @@ mod tests {
         id: 0,
         entry: 0,
         arguments: [0, 0],
+        level: 3,
         started: true,
     };
 
