@@ -182,7 +182,7 @@ impl RamBlock {
     /// step that all vCPUs agree on. The value found before; `None` if it cannot be done there.
     pub fn compare_exchange(&self, offset: u64, size: u32, old: u64, new: u64) -> Option<u64> {
         let p = self.at(offset, u64::from(size))?;
-        if !matches!(size, 4 | 8) || offset % u64::from(size) != 0 {
+        if !matches!(size, 4 | 8) || !offset.is_multiple_of(u64::from(size)) {
             return None;
         }
         let order = Ordering::SeqCst;

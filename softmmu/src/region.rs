@@ -51,7 +51,7 @@ impl AccessRules {
     pub fn allow(&self, offset: u64, size: u32) -> bool {
         (self.min..=self.max).contains(&size)
             && size.is_power_of_two()
-            && (self.unaligned || offset % u64::from(size) == 0)
+            && (self.unaligned || offset.is_multiple_of(size.into()))
     }
 }
 

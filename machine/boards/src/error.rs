@@ -2,6 +2,7 @@
 
 use crate::image::ImageError;
 use crate::spec::Role;
+use isomorph_devices::pci::PciError;
 use isomorph_softmmu::{BusError, MemoryError};
 
 /// A failure to build or to load a machine.
@@ -13,6 +14,9 @@ pub enum BoardError {
     /// The device tree could not be written.
     #[error("cannot write the device tree")]
     DeviceTree(#[from] vm_fdt::Error),
+    /// The PCI bus has no room for a device.
+    #[error(transparent)]
+    Pci(#[from] PciError),
     /// A file that the user gave as kernel or firmware.
     #[error("cannot load the {what}")]
     Image {

@@ -11,6 +11,7 @@ mod boot;
 mod error;
 mod fdt;
 mod image;
+mod routes;
 mod spec;
 mod virt;
 

@@ -3,6 +3,7 @@
 use super::*;
 use crate::virt::{FlashImage, IsaDescription, PIN_MEI, PIN_MTI, PIN_SEI, VirtConfig};
 use isomorph_devices::serial::SerialBackend;
+use isomorph_devices::virtio::Line as _;
 use isomorph_machine::{
     AccelError, Clock, IrqLatch, IrqSink, Life, ManualClock, RunState, Scripted, Shutdown, Step,
 };
@@ -88,7 +89,8 @@ fn a_character_comes_in_through_uart_and_plic() {
     assert_eq!(b.latches[1].levels(), 0);
     assert_eq!(*b.line.0.lock().expect("lock"), b"A");
     b.board.irq(Role::VirtioMmio(7)).set(true);
-    b.board.intx()[3].set(true);
+    // INTD of device 0.
+    b.board.pci().intx(0, 0, 4).set_level(true);
     play(&b, &[Step::Read(0xc00_1000, 8 / 2, 1 << 8)]);
     play(&b, &[Step::Read(0xc00_1004, 4, 1 << 3)]);
     assert_eq!(b.latches[0].levels() & 1 << PIN_MEI, 0);
@@ -107,7 +109,10 @@ fn timers_flash_configuration_and_the_end() {
             Step::Read(0x2200_0000, 4, 0),
             Step::Write(0x1010_0008, 2, 0x0500),
             Step::Read(0x1010_0000, 2, 2),
-            Step::NoRead(0x1000_1000, 4),
+            Step::Read(0x1000_1000, 4, 0x7472_6976),
+            Step::Read(0x1000_1008, 4, 0),
+            Step::Read(0x3000_0000, 4, 0x0008_1b36),
+            Step::NoRead(0x1000_9000, 4),
             Step::Write(0x10_0000, 4, 0x5_3333),
         ],
     );
@@ -262,4 +267,61 @@ fn the_device_tree_names_every_device() {
         ..Chosen::default()
     };
     assert!(b.board.device_tree(&nul).is_err());
+}
+
+#[test]
+fn virtio_devices_on_both_buses() {
+    use isomorph_devices::virtio::rng::Rng;
+    let rng = || Box::new(Rng::new(Box::new(&[1u8, 2, 3][..])));
+    let mut b = bench(1, 16);
+    b.board.attach_mmio(3, rng()).expect("a transport");
+    assert!(b.board.attach_mmio(8, rng()).is_err());
+    assert_eq!(b.board.attach_pci(None, rng()).expect("a slot"), 1);
+    assert_eq!(b.board.attach_pci(Some(5), rng()).expect("a slot"), 5);
+    assert!(b.board.attach_pci(Some(5), rng()).is_err());
+    play(
+        &b,
+        &[
+            Step::Read(0x1000_4008, 4, 4),
+            Step::Read(0x3000_8000, 4, 0x1044_1af4),
+            Step::Read(0x3002_8000, 4, 0x1044_1af4),
+            Step::Read(0x3001_0000, 4, 0xffff_ffff),
+        ],
+    );
+    // A queue of one buffer over the whole path: registers, rings in RAM, interrupt.
+    let (ring, buffer) = (0x8000_0000, 0x8000_2000);
+    let space = b.board.space();
+    space.write(ring, 8, buffer).expect("RAM");
+    space.write(ring + 8, 8, 2 << 32 | 3).expect("RAM");
+    space.write(ring + 0x400, 8, 1 << 16).expect("RAM");
+    let register = |offset: u64, value| Step::Write(0x1000_4000 + offset, 4, value);
+    play(
+        &b,
+        &[
+            register(0x70, 3),
+            register(0x24, 1),
+            register(0x20, 1),
+            register(0x70, 11),
+            register(0x38, 8),
+            register(0x80, ring),
+            register(0x90, ring + 0x400),
+            register(0xa0, ring + 0x800),
+            register(0x44, 1),
+            register(0x70, 15),
+            register(0x50, 0),
+        ],
+    );
+    // The device may answer on a thread of its own.
+    let pending = || space.read(0xc00_1000, 4) == Ok(1 << 4);
+    for _ in 0..1000 {
+        if pending() {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    assert!(pending());
+    assert_eq!(space.read(buffer, 4), Ok(0x03_0201));
+    assert!(b.board.ram().dirty().get(0x2000));
+    b.board.reset();
+    play(&b, &[Step::Read(0x1000_4070, 4, 0)]);
 }

@@ -2,14 +2,19 @@
 
 use crate::error::BoardError;
 use crate::fdt::{self, Chosen};
+use crate::routes::{Ecam, PciWindow, Transport};
 use crate::spec::{MachineSpec, Role, Slot, VIRT};
 use isomorph_devices::aclint::{self, Aclint, HartLines};
 use isomorph_devices::finisher::{self, Finisher};
 use isomorph_devices::flash::{self, Flash};
 use isomorph_devices::fw_cfg::{self, FwCfg, Key};
+use isomorph_devices::pci::{PciHost, Range, Windows};
 use isomorph_devices::plic::{self, Plic};
 use isomorph_devices::rtc::{self, Rtc};
 use isomorph_devices::serial::{self, Serial, SerialBackend};
+use isomorph_devices::virtio::mmio::VirtioMmio;
+use isomorph_devices::virtio::pci::VirtioPci;
+use isomorph_devices::virtio::{Line, VirtioDevice};
 use isomorph_machine::{Clock, Device, IrqLine, IrqSink, Life, Timebase};
 use isomorph_softmmu::{
     AccessRules, AddressSpace, Backing, DmaMemory, Mmio, RamBlock, Region, RegionId, RomSwitch,
@@ -93,6 +98,9 @@ pub struct Virt {
     rtc: Arc<Rtc>,
     fw_cfg: Arc<FwCfg>,
     flash: Vec<Arc<Flash>>,
+    pci: Arc<PciHost>,
+    /// The virtio-mmio transports, empty or not.
+    transports: Vec<RegionId>,
     devices: Vec<Arc<dyn Device>>,
 }
 
@@ -100,7 +108,7 @@ impl Virt {
     /// Builds the machine into an empty `space`.
     ///
     /// `pins` are the interrupt pins of the harts, by hart id; `serial` is at the other end of the
-    /// UART. The transports for virtio and the PCIe host are put in by [`Virt::map`].
+    /// UART. The virtio transports and the PCI bus are empty.
     ///
     /// # Errors
     /// The configuration is impossible, or the host has not the memory for it.
@@ -141,6 +149,8 @@ impl Virt {
             rtc: Rtc::new(wire(Role::Rtc), clock),
             fw_cfg: FwCfg::new(&space),
             flash: Vec::new(),
+            pci: pci_host(spec, config.ram_bytes, &plic),
+            transports: Vec::new(),
             devices: Vec::new(),
             config,
             space,
@@ -163,6 +173,8 @@ impl Virt {
         self.map(Role::Serial(0), self.serial.clone(), serial::RULES)?;
         self.map(Role::FwCfg, self.fw_cfg.clone(), fw_cfg::RULES)?;
         self.place_rom()?;
+        self.place_pci()?;
+        self.place_transports()?;
         for index in 0..self.config.flash.len() {
             self.place_flash(index)?;
         }
@@ -224,6 +236,77 @@ impl Virt {
         Ok(())
     }
 
+    fn place_pci(&mut self) -> Result<(), BoardError> {
+        let ecam = Arc::new(Ecam(self.pci.clone()));
+        self.map(Role::PcieEcam, ecam.clone(), AccessRules::ANY)?;
+        let ports = PciWindow::ports(&self.pci);
+        self.map(Role::PciePorts, ports, AccessRules::ANY)?;
+        let low = PciWindow::low(&self.pci);
+        self.map(Role::PcieLow, low, AccessRules::ANY)?;
+        let (base, len) = self.spec.pcie_high(self.config.ram_bytes);
+        let high = Backing::Mmio(PciWindow::high(&self.pci), AccessRules::ANY);
+        let region = Region::new("pcie-mmio-high", base, len, 0, high)?;
+        self.space.add(region);
+        self.devices.push(ecam);
+        Ok(())
+    }
+
+    fn place_transports(&mut self) -> Result<(), BoardError> {
+        for number in 0.. {
+            let role = Role::VirtioMmio(number);
+            if self.spec.slot(role).is_none() {
+                break;
+            }
+            let empty = Arc::new(Transport(VirtioMmio::<DmaMemory>::empty()));
+            let id = self.map(role, empty, AccessRules::ANY)?;
+            self.transports.push(id);
+        }
+        Ok(())
+    }
+
+    /// Puts a virtio device into a virtio-mmio transport, in place of what was there.
+    ///
+    /// # Errors
+    /// There is no such transport.
+    pub fn attach_mmio(
+        &mut self,
+        number: u32,
+        device: Box<dyn VirtioDevice<DmaMemory>>,
+    ) -> Result<(), BoardError> {
+        let role = Role::VirtioMmio(number);
+        let index = number as usize;
+        let old = *self.transports.get(index).ok_or(BoardError::NoSlot(role))?;
+        let line = wire(self.irq(role));
+        let transport = VirtioMmio::new(device, Arc::new(self.dma()), line);
+        let transport = Arc::new(Transport(transport));
+        self.space.remove(old);
+        self.transports[index] = self.map(role, transport.clone(), AccessRules::ANY)?;
+        self.devices.push(transport);
+        Ok(())
+    }
+
+    /// Puts a virtio device onto the PCI bus; in `slot`, or in the lowest that is free. The slot.
+    ///
+    /// # Errors
+    /// There is no such slot, or none is free.
+    pub fn attach_pci(
+        &self,
+        slot: Option<u8>,
+        device: Box<dyn VirtioDevice<DmaMemory>>,
+    ) -> Result<u8, BoardError> {
+        let slot = slot.map_or_else(|| self.pci.free_slot(), Ok)?;
+        // Function 0, INTA.
+        let line = Box::new(self.pci.intx(slot, 0, 1));
+        let function = VirtioPci::new(device, Arc::new(self.dma()), line);
+        self.pci.add(slot, 0, Arc::new(function))?;
+        Ok(slot)
+    }
+
+    /// The PCIe host.
+    pub fn pci(&self) -> &Arc<PciHost> {
+        &self.pci
+    }
+
     fn slot(&self, role: Role) -> Result<&'static Slot, BoardError> {
         self.spec.slot(role).ok_or(BoardError::NoSlot(role))
     }
@@ -251,12 +334,6 @@ impl Virt {
     /// The interrupt line of a slot; unconnected if it has none.
     pub fn irq(&self, role: Role) -> IrqLine {
         slot_irq(self.spec, &self.plic, role)
-    }
-
-    /// The lines of the PCIe host: INTA to INTD of device 0; pin p of device n drives line
-    /// (n + p) % 4.
-    pub fn intx(&self) -> [IrqLine; 4] {
-        [0, 1, 2, 3].map(|pin| self.plic.line(self.spec.pcie.first_irq + pin))
     }
 
     /// Adds a device that is reset with the machine.
@@ -326,4 +403,25 @@ impl Virt {
 fn slot_irq(spec: &MachineSpec, plic: &Arc<Plic>, role: Role) -> IrqLine {
     let irq = spec.slot(role).and_then(|slot| slot.irq);
     irq.map_or_else(IrqLine::unconnected, |irq| plic.line(irq))
+}
+
+/// An interrupt line as virtio and PCI drive it.
+fn wire(line: IrqLine) -> Box<dyn Line> {
+    Box::new(move |high: bool| line.set(high))
+}
+
+fn pci_host(spec: &MachineSpec, ram_bytes: u64, plic: &Arc<Plic>) -> Arc<PciHost> {
+    let window = |role| {
+        let slot = spec.slot(role);
+        slot.map_or((0, 0), |slot| (slot.base, slot.len))
+    };
+    let range = |(base, size)| Range { base, size };
+    let windows = Windows {
+        // Ports have addresses of their own, from 0.
+        io: range((0, window(Role::PciePorts).1)),
+        memory32: range(window(Role::PcieLow)),
+        memory64: range(spec.pcie_high(ram_bytes)),
+    };
+    let lines = [0, 1, 2, 3].map(|pin| wire(plic.line(spec.pcie.first_irq + pin)));
+    Arc::new(PciHost::new(windows, lines))
 }

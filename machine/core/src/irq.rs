@@ -1,8 +1,8 @@
 //! Interrupt lines: a wire from a device to the input of a controller or of a vCPU.
 
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The far end of interrupt lines: inputs by number.
 pub trait IrqSink: Send + Sync {
@@ -13,8 +13,16 @@ pub trait IrqSink: Send + Sync {
 struct Wire {
     sink: Arc<dyn IrqSink>,
     number: u32,
-    level: AtomicBool,
+    /// Held while the sink is told, so that it hears of changes in their order.
+    level: Mutex<bool>,
     raised: AtomicU64,
+}
+
+impl Wire {
+    /// A panic elsewhere leaves a level as good as any.
+    fn level(&self) -> MutexGuard<'_, bool> {
+        self.level.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// One interrupt line. A clone is another handle on the same wire.
@@ -36,7 +44,7 @@ impl IrqLine {
         Self(Some(Arc::new(Wire {
             sink,
             number,
-            level: AtomicBool::new(false),
+            level: Mutex::new(false),
             raised: AtomicU64::new(0),
         })))
     }
@@ -49,7 +57,9 @@ impl IrqLine {
     /// Drives the line; the sink hears of it if the level changes.
     pub fn set(&self, level: bool) {
         let Some(wire) = &self.0 else { return };
-        if wire.level.swap(level, Ordering::AcqRel) != level {
+        let mut now = wire.level();
+        if *now != level {
+            *now = level;
             if level {
                 wire.raised.fetch_add(1, Ordering::Relaxed);
             }
@@ -65,9 +75,7 @@ impl IrqLine {
 
     /// The present level.
     pub fn level(&self) -> bool {
-        self.0
-            .as_ref()
-            .is_some_and(|wire| wire.level.load(Ordering::Acquire))
+        self.0.as_ref().is_some_and(|wire| *wire.level())
     }
 
     /// How often the line has gone high.
