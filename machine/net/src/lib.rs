@@ -7,14 +7,16 @@
 //! - One thread owns all sockets; devices meet it at a queue of frames.
 //! - A frame from the guest is data to be doubted: whatever it says, the worst that happens is
 //!   that it is dropped.
-//! - The guest reaches the host only as `UserConfig` allows: not at all with `restrict`.
+//! - The guest reaches the host only as [`UserConfig`] allows: not at all with `restrict`.
 //! - What is kept per connection is bounded, and so is the number of connections.
 
 #![forbid(unsafe_code)]
 
 mod error;
+mod user;
 
 pub use error::NetError;
+pub use user::{Forward, Protocol, UserConfig, UserNet};
 
 use std::sync::Arc;
 
