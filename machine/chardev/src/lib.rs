@@ -19,6 +19,8 @@ mod pump;
 mod ring;
 mod socket;
 mod stdio;
+#[cfg(test)]
+mod tests;
 
 pub use error::CharError;
 pub use escape::{Command, Escape, Outcome};

@@ -36,11 +36,11 @@ pub(crate) trait Input: Send {
 }
 
 /// Reads up to `room` bytes of `file` into `buffer`.
-pub(crate) fn read_some<'a>(
+pub(crate) fn read_some(
     mut file: impl io::Read,
-    buffer: &'a mut [u8; PIECE],
+    buffer: &mut [u8; PIECE],
     room: usize,
-) -> io::Result<&'a [u8]> {
+) -> io::Result<&[u8]> {
     let room = room.min(PIECE);
     let count = file.read(&mut buffer[..room])?;
     Ok(&buffer[..count])

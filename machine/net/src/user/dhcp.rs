@@ -13,7 +13,9 @@ const LEASE: u32 = 86_400;
 pub(crate) fn answer(config: &UserConfig, request: &[u8]) -> Option<Vec<u8>> {
     let packet = DhcpPacket::new_checked(request).ok()?;
     let request = DhcpRepr::parse(&packet).ok()?;
-    let mine = request.server_identifier.is_none_or(|server| server == config.gateway);
+    let mine = request
+        .server_identifier
+        .is_none_or(|server| server == config.gateway);
     if !mine {
         return None;
     }
@@ -51,7 +53,11 @@ fn reply<'a>(
         secs: 0,
         client_hardware_address: request.client_hardware_address,
         client_ip: Ipv4Addr::UNSPECIFIED,
-        your_ip: if leases { config.guest } else { Ipv4Addr::UNSPECIFIED },
+        your_ip: if leases {
+            config.guest
+        } else {
+            Ipv4Addr::UNSPECIFIED
+        },
         server_ip: config.gateway,
         router: gives.then_some(config.gateway),
         subnet_mask: gives.then_some(mask),
@@ -77,6 +83,8 @@ fn push(list: &mut impl Extend<Ipv4Addr>, server: Ipv4Addr) {
 
 fn emit(reply: &DhcpRepr<'_>) -> Option<Vec<u8>> {
     let mut bytes = vec![0; reply.buffer_len()];
-    reply.emit(&mut DhcpPacket::new_unchecked(&mut bytes[..])).ok()?;
+    reply
+        .emit(&mut DhcpPacket::new_unchecked(&mut bytes[..]))
+        .ok()?;
     Some(bytes)
 }

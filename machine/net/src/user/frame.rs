@@ -4,8 +4,8 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::wire::{
-    ArpPacket, EthernetAddress, EthernetFrame, EthernetProtocol, IpAddress, IpProtocol,
-    Ipv4Packet, TcpPacket, UdpPacket, UdpRepr,
+    ArpPacket, EthernetAddress, EthernetFrame, EthernetProtocol, IpAddress, IpProtocol, Ipv4Packet,
+    TcpPacket, UdpPacket, UdpRepr,
 };
 
 const ETHERNET: usize = 14;
@@ -21,9 +21,17 @@ pub(crate) enum Kind<'a> {
     /// A question for the hardware address of `target`.
     Arp { target: Ipv4Addr },
     /// A datagram.
-    Udp { from: SocketAddrV4, to: SocketAddrV4, data: &'a [u8] },
+    Udp {
+        from: SocketAddrV4,
+        to: SocketAddrV4,
+        data: &'a [u8],
+    },
     /// A TCP segment; `opens` if it asks for a new connection.
-    Tcp { from: SocketAddrV4, to: SocketAddrV4, opens: bool },
+    Tcp {
+        from: SocketAddrV4,
+        to: SocketAddrV4,
+        opens: bool,
+    },
     /// An ICMP packet.
     Icmp { to: Ipv4Addr },
 }
@@ -40,7 +48,9 @@ pub(crate) fn parse(frame: &[u8]) -> Option<(EthernetAddress, Kind<'_>)> {
         EthernetProtocol::Arp => {
             let arp = ArpPacket::new_checked(payload).ok()?;
             let target: [u8; 4] = arp.target_protocol_addr().try_into().ok()?;
-            Kind::Arp { target: target.into() }
+            Kind::Arp {
+                target: target.into(),
+            }
         }
         EthernetProtocol::Ipv4 => parse_ipv4(payload)?,
         _ => return None,
@@ -57,7 +67,12 @@ fn parse_ipv4(payload: &[u8]) -> Option<Kind<'_>> {
     let (source, target) = (packet.src_addr(), packet.dst_addr());
     let inner = payload.get(usize::from(packet.header_len())..usize::from(packet.total_len()))?;
     let addresses = (IpAddress::Ipv4(source), IpAddress::Ipv4(target));
-    let sockets = |from, to| (SocketAddrV4::new(source, from), SocketAddrV4::new(target, to));
+    let sockets = |from, to| {
+        (
+            SocketAddrV4::new(source, from),
+            SocketAddrV4::new(target, to),
+        )
+    };
     Some(match packet.next_header() {
         IpProtocol::Udp => {
             let udp = UdpPacket::new_checked(inner).ok()?;
@@ -65,12 +80,20 @@ fn parse_ipv4(payload: &[u8]) -> Option<Kind<'_>> {
                 return None;
             }
             let (from, to) = sockets(udp.src_port(), udp.dst_port());
-            Kind::Udp { from, to, data: inner.get(UDP..usize::from(udp.len()))? }
+            Kind::Udp {
+                from,
+                to,
+                data: inner.get(UDP..usize::from(udp.len()))?,
+            }
         }
         IpProtocol::Tcp => {
             let tcp = TcpPacket::new_checked(inner).ok()?;
             let (from, to) = sockets(tcp.src_port(), tcp.dst_port());
-            Kind::Tcp { from, to, opens: tcp.syn() && !tcp.ack() && !tcp.rst() }
+            Kind::Tcp {
+                from,
+                to,
+                opens: tcp.syn() && !tcp.ack() && !tcp.rst(),
+            }
         }
         IpProtocol::Icmp => Kind::Icmp { to: target },
         _ => return None,
@@ -102,7 +125,10 @@ pub(crate) fn datagram(
     packet.set_src_addr(*from.ip());
     packet.set_dst_addr(*to.ip());
     packet.fill_checksum();
-    let repr = UdpRepr { src_port: from.port(), dst_port: to.port() };
+    let repr = UdpRepr {
+        src_port: from.port(),
+        dst_port: to.port(),
+    };
     repr.emit(
         &mut UdpPacket::new_unchecked(packet.payload_mut()),
         &IpAddress::Ipv4(*from.ip()),

@@ -139,7 +139,9 @@ impl UserNet {
     /// no thread.
     pub fn start(mut config: UserConfig) -> Result<Self, NetError> {
         if !(1..=30).contains(&config.prefix) {
-            return Err(NetError::Prefix { prefix: config.prefix });
+            return Err(NetError::Prefix {
+                prefix: config.prefix,
+            });
         }
         config.resolver = config.resolver.or_else(host::name_server);
         let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
@@ -154,7 +156,11 @@ impl UserNet {
         let forwards = stack.forward_addresses();
         let body = move || stack.run();
         let thread = Builder::new().name("user-net".to_owned()).spawn(body);
-        Ok(UserNet { inbox, forwards, thread: Some(thread.map_err(NetError::Start)?) })
+        Ok(UserNet {
+            inbox,
+            forwards,
+            thread: Some(thread.map_err(NetError::Start)?),
+        })
     }
 
     /// The host address of each forward, in the configuration's order, with the ports that the
@@ -203,5 +209,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 fn would_block(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+    )
 }

@@ -64,7 +64,9 @@ impl Stack {
         });
         // Every address outside is answered for, as long as a route leads to ourselves.
         interface.set_any_ip(true);
-        let _ = interface.routes_mut().add_default_ipv4_route(config.gateway);
+        let _ = interface
+            .routes_mut()
+            .add_default_ipv4_route(config.gateway);
         let mut stack = Stack {
             config,
             inbox,
@@ -98,7 +100,8 @@ impl Stack {
                 }),
             };
             let address = SocketAddr::V4(forward.host);
-            self.addresses.push(bound.map_err(|source| NetError::Forward { address, source })?);
+            self.addresses
+                .push(bound.map_err(|source| NetError::Forward { address, source })?);
         }
         Ok(())
     }
@@ -128,7 +131,11 @@ impl Stack {
         let delay = self.interface.poll_delay(Instant::now(), &self.sockets);
         let delay = delay.map_or(SLEEP_MAX_MS, |delay| delay.total_millis());
         // A full wire can only wait for the device.
-        let delay = if self.wire.out.len() >= OUT_MAX { SLEEP_MAX_MS } else { delay };
+        let delay = if self.wire.out.len() >= OUT_MAX {
+            SLEEP_MAX_MS
+        } else {
+            delay
+        };
         let mut fds = vec![PollFd::new(self.inbox.wake.as_fd(), PollFlags::POLLIN)];
         fds.extend(self.udp.fds().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
         for forward in &self.forwards {
@@ -137,7 +144,10 @@ impl Stack {
         for opening in &self.openings {
             fds.push(PollFd::new(opening.stream.as_fd(), PollFlags::POLLOUT));
         }
-        let flows = self.flows.iter().filter_map(|flow| flow.interest(&self.sockets));
+        let flows = self
+            .flows
+            .iter()
+            .filter_map(|flow| flow.interest(&self.sockets));
         fds.extend(flows.map(|(fd, flags)| PollFd::new(fd, flags)));
         let delay = delay.min(SLEEP_MAX_MS) as u16;
         // An interrupted or failed wait is a short one.
@@ -148,7 +158,9 @@ impl Stack {
     }
 
     fn input(&mut self, frame: Vec<u8>) {
-        let Some((sender, kind)) = frame::parse(&frame) else { return };
+        let Some((sender, kind)) = frame::parse(&frame) else {
+            return;
+        };
         self.guest = Some(sender);
         match kind {
             Kind::Arp { target } | Kind::Icmp { to: target } => {
@@ -160,7 +172,11 @@ impl Stack {
                 self.dhcp(from, data);
             }
             Kind::Udp { from, to, data } => self.udp.send(&self.config, from, to, data),
-            Kind::Tcp { from, to, opens: true } => self.open(from, to, frame),
+            Kind::Tcp {
+                from,
+                to,
+                opens: true,
+            } => self.open(from, to, frame),
             Kind::Tcp { .. } => self.process(frame),
         }
     }
@@ -169,12 +185,15 @@ impl Stack {
     fn process(&mut self, frame: Vec<u8>) {
         self.wire.input = Some(frame);
         let now = Instant::now();
-        self.interface.poll_ingress_single(now, &mut self.wire, &mut self.sockets);
+        self.interface
+            .poll_ingress_single(now, &mut self.wire, &mut self.sockets);
         self.wire.input = None;
     }
 
     fn dhcp(&mut self, from: SocketAddrV4, data: &[u8]) {
-        let Some(answer) = dhcp::answer(&self.config, data) else { return };
+        let Some(answer) = dhcp::answer(&self.config, data) else {
+            return;
+        };
         let server = SocketAddrV4::new(self.config.gateway, DHCP_SERVER);
         // A client without an address hears a broadcast only.
         let (to, hardware) = if from.ip().is_unspecified() {
@@ -183,12 +202,21 @@ impl Stack {
             (*from.ip(), self.guest.unwrap_or(EthernetAddress::BROADCAST))
         };
         let client = SocketAddrV4::new(to, DHCP_CLIENT);
-        self.wire.out.extend(frame::datagram((HARDWARE, hardware), server, client, &answer));
+        self.wire.out.extend(frame::datagram(
+            (HARDWARE, hardware),
+            server,
+            client,
+            &answer,
+        ));
     }
 
     /// The guest asks for a connection: the host's half comes first.
     fn open(&mut self, from: SocketAddrV4, to: SocketAddrV4, frame: Vec<u8>) {
-        if self.openings.iter().any(|opening| (opening.from, opening.to) == (from, to)) {
+        if self
+            .openings
+            .iter()
+            .any(|opening| (opening.from, opening.to) == (from, to))
+        {
             return;
         }
         if self.is_open(from, to) {
@@ -197,7 +225,12 @@ impl Stack {
         let room = self.openings.len() + self.flows.len() < FLOWS_MAX;
         let outside = self.config.outside(to).filter(|_| room);
         match outside.map(host::begin_connect) {
-            Some(Ok(stream)) => self.openings.push(Opening { from, to, stream, frame }),
+            Some(Ok(stream)) => self.openings.push(Opening {
+                from,
+                to,
+                stream,
+                frame,
+            }),
             // No socket listens: the guest gets a reset.
             Some(Err(_)) | None => self.process(frame),
         }
@@ -206,7 +239,9 @@ impl Stack {
     fn is_open(&self, from: SocketAddrV4, to: SocketAddrV4) -> bool {
         let ends = (Some(IpEndpoint::from(to)), Some(IpEndpoint::from(from)));
         self.flows.iter().any(|flow| {
-            let socket = self.sockets.get::<smoltcp::socket::tcp::Socket<'_>>(flow.handle);
+            let socket = self
+                .sockets
+                .get::<smoltcp::socket::tcp::Socket<'_>>(flow.handle);
             (socket.local_endpoint(), socket.remote_endpoint()) == ends
         })
     }
@@ -225,10 +260,15 @@ impl Stack {
     }
 
     fn settle(&mut self, opening: Opening, stands: bool) {
-        let Opening { to, stream, frame, .. } = opening;
+        let Opening {
+            to, stream, frame, ..
+        } = opening;
         if stands {
             let mut socket = new_socket();
-            let at = IpListenEndpoint { addr: Some((*to.ip()).into()), port: to.port() };
+            let at = IpListenEndpoint {
+                addr: Some((*to.ip()).into()),
+                port: to.port(),
+            };
             if socket.listen(at).is_ok() {
                 let handle = self.sockets.add(socket);
                 match Flow::new(handle, stream) {
@@ -255,7 +295,10 @@ impl Stack {
         let mut socket = new_socket();
         let local = IpEndpoint::new(self.config.gateway.into(), self.local_port);
         self.local_port = self.local_port.checked_add(1).unwrap_or(FIRST_LOCAL_PORT);
-        if socket.connect(self.interface.context(), IpEndpoint::from(guest), local).is_err() {
+        if socket
+            .connect(self.interface.context(), IpEndpoint::from(guest), local)
+            .is_err()
+        {
             return;
         }
         let handle = self.sockets.add(socket);
@@ -277,7 +320,13 @@ impl Stack {
     }
 
     fn pump(&mut self) {
-        let Stack { flows, sockets, wire, interface, .. } = self;
+        let Stack {
+            flows,
+            sockets,
+            wire,
+            interface,
+            ..
+        } = self;
         let now = Instant::now();
         interface.poll_egress(now, wire, sockets);
         // What is over says so to the guest before it is forgotten.

@@ -70,7 +70,12 @@ impl Flow {
     pub(crate) fn new(handle: SocketHandle, stream: TcpStream) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
         stream.set_nodelay(true)?;
-        Ok(Flow { handle, stream, host_ended: false, guest_ended: false })
+        Ok(Flow {
+            handle,
+            stream,
+            host_ended: false,
+            guest_ended: false,
+        })
     }
 
     /// What to wait for at the host's half.

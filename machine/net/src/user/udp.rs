@@ -51,7 +51,11 @@ impl Udp {
         let socket = UdpSocket::bind(host)?;
         socket.set_nonblocking(true)?;
         let address = socket.local_addr()?;
-        self.forwards.push(Forward { socket, guest, peers: HashMap::new() });
+        self.forwards.push(Forward {
+            socket,
+            guest,
+            peers: HashMap::new(),
+        });
         Ok(address)
     }
 
@@ -72,7 +76,9 @@ impl Udp {
                 }
             }
         }
-        let Some(outside) = config.outside(to) else { return };
+        let Some(outside) = config.outside(to) else {
+            return;
+        };
         if let Ok(flow) = self.flow(from) {
             flow.used = Instant::now();
             let _ = flow.socket.send_to(data, outside);
@@ -89,25 +95,41 @@ impl Udp {
             }
             let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
             socket.set_nonblocking(true)?;
-            self.flows.insert(guest, Flow { socket, used: Instant::now() });
+            self.flows.insert(
+                guest,
+                Flow {
+                    socket,
+                    used: Instant::now(),
+                },
+            );
         }
-        self.flows.get_mut(&guest).ok_or_else(|| io::ErrorKind::NotFound.into())
+        self.flows
+            .get_mut(&guest)
+            .ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     pub(crate) fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         let forwards = self.forwards.iter().map(|forward| forward.socket.as_fd());
-        self.flows.values().map(|flow| flow.socket.as_fd()).chain(forwards)
+        self.flows
+            .values()
+            .map(|flow| flow.socket.as_fd())
+            .chain(forwards)
     }
 
     /// What came from the host's side.
     pub(crate) fn receive(&mut self, config: &UserConfig) -> Vec<Incoming> {
         let mut incoming = Vec::new();
         let now = Instant::now();
-        self.flows.retain(|_, flow| now.duration_since(flow.used) < IDLE);
+        self.flows
+            .retain(|_, flow| now.duration_since(flow.used) < IDLE);
         for (&guest, flow) in &mut self.flows {
             for (peer, data) in burst(&flow.socket) {
                 flow.used = now;
-                incoming.push(Incoming { from: inside(config, peer), to: guest, data });
+                incoming.push(Incoming {
+                    from: inside(config, peer),
+                    to: guest,
+                    data,
+                });
             }
         }
         for forward in &mut self.forwards {
@@ -118,7 +140,11 @@ impl Udp {
                 }
                 forward.peers.insert(peer.port(), SocketAddr::V4(peer));
                 let from = SocketAddrV4::new(config.gateway, peer.port());
-                incoming.push(Incoming { from, to: forward.guest, data });
+                incoming.push(Incoming {
+                    from,
+                    to: forward.guest,
+                    data,
+                });
             }
         }
         incoming
@@ -128,7 +154,7 @@ impl Udp {
 /// How the guest knows a host's peer.
 fn inside(config: &UserConfig, peer: SocketAddrV4) -> SocketAddrV4 {
     if config.resolver == Some(peer) {
-        return SocketAddrV4::new(config.dns, peer.port());
+        return SocketAddrV4::new(config.dns, 53);
     }
     if peer.ip().is_loopback() {
         return SocketAddrV4::new(config.gateway, peer.port());
