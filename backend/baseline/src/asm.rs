@@ -123,52 +123,86 @@ pub(crate) enum Cc {
     G = 15,
 }
 
-/// An opcode after REX: up to three bytes, first byte lowest.
-#[derive(Clone, Copy)]
-pub(crate) struct Opc {
-    prefix: u8,
-    bytes: u32,
-    len: u8,
-}
+/// An instruction's first bytes: mandatory prefix, REX, opcode; first byte lowest. Above them
+/// REX's position, their number, and flags.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Opc(u64);
 
 impl Opc {
-    pub(crate) const fn one(op: u8) -> Self {
-        Self {
-            prefix: 0,
-            bytes: op as u32,
-            len: 1,
+    const REX_SHIFT: u32 = 48;
+    const LEN: u32 = 52;
+    /// REX.W is set (bit 3 of the top byte).
+    const WIDE: u64 = 1 << 59;
+    /// REX stays even if nothing in it is set.
+    const KEEP_REX: u64 = 1 << 56;
+
+    const fn make(prefix: u8, opcode: u64, len: u64) -> Self {
+        if prefix == 0 {
+            return Self(0x40 | opcode << 8 | (len + 1) << Self::LEN);
         }
+        let bytes = prefix as u64 | 0x4000 | opcode << 16;
+        Self(bytes | 8 << Self::REX_SHIFT | (len + 2) << Self::LEN | Self::KEEP_REX)
+    }
+
+    pub(crate) const fn one(op: u8) -> Self {
+        Self::make(0, op as u64, 1)
     }
 
     /// Map 0F.
     pub(crate) const fn two(prefix: u8, op: u8) -> Self {
-        Self {
-            prefix,
-            bytes: 0x0f | (op as u32) << 8,
-            len: 2,
-        }
+        Self::make(prefix, 0x0f | (op as u64) << 8, 2)
     }
 
     /// Map 0F38.
     pub(crate) const fn three(prefix: u8, op: u8) -> Self {
-        Self {
-            prefix,
-            bytes: 0x380f | (op as u32) << 16,
-            len: 3,
-        }
-    }
-
-    /// True if this is the same instruction.
-    pub(crate) const fn is(self, other: Self) -> bool {
-        self.bytes == other.bytes && self.prefix == other.prefix
+        Self::make(prefix, 0x380f | (op as u64) << 16, 3)
     }
 
     /// The one-byte opcode behind an operand-size prefix.
     pub(crate) const fn word(op: u8) -> Self {
-        Self {
-            prefix: 0x66,
-            ..Self::one(op)
-        }
+        Self::make(0x66, op as u64, 1)
+    }
+
+    /// This instruction of 32 to 64 bits (without prefix) with an operand-size prefix.
+    const fn as_word(self) -> Self {
+        let len = (self.0 >> Self::LEN & 15) - 1;
+        let opcode = self.0 >> 8 & ((1 << (8 * len)) - 1);
+        Self::make(0x66, opcode, len)
+    }
+
+    /// The form for bytes of an instruction of 16 to 64 bits: the next lower opcode.
+    const fn as_byte(self) -> Self {
+        let last = (self.0 >> Self::LEN & 15) - 1;
+        Self(self.0 - (1 << (8 * last)))
+    }
+
+    #[inline(always)]
+    const fn wide(self, w: bool) -> Self {
+        Self(self.0 | ((w as u64) * Self::WIDE))
+    }
+
+    /// With REX in any case, for 8-bit registers 4–7 would else mean `ah`–`bh`.
+    #[inline(always)]
+    const fn keep_rex(self) -> Self {
+        Self(self.0 | Self::KEEP_REX)
+    }
+
+    /// The bytes for these registers in REX, and their number. REX stays.
+    #[inline(always)]
+    fn full_head(self, reg: u8, x: u8, b: u8) -> (u64, u32) {
+        let ext = u64::from(reg >> 3) << 2 | u64::from(x >> 3) << 1 | u64::from(b >> 3);
+        let rex = self.0 >> 56 & 8 | ext;
+        let bytes = self.0 & ((1 << Self::REX_SHIFT) - 1);
+        let bytes = bytes | rex << (self.0 >> Self::REX_SHIFT & 15);
+        (bytes, (self.0 >> Self::LEN) as u32 & 15)
+    }
+
+    /// As [`Self::full_head`], without REX if it says nothing.
+    #[inline(always)]
+    fn head(self, reg: u8, b: u8) -> (u64, u32) {
+        let (bytes, len) = self.full_head(reg, 0, b);
+        let omit = u32::from(bytes as u8 == 0x40 && self.0 & Self::KEEP_REX == 0);
+        (bytes >> (8 * omit), len - omit)
     }
 }
 
@@ -305,69 +339,63 @@ impl Asm {
         self.pos = end;
     }
 
-    /// REX and opcode: value and length. `byte_reg` asks for REX where a register number 4–7
-    /// would else mean `ah`–`bh`.
+    /// Appends `n` (≤ 7) bytes of `head`, then `len` (≤ 8) bytes of `rest`.
     #[inline(always)]
-    fn head(op: Opc, w: bool, reg: u8, x: u8, b: u8, byte_reg: bool) -> (u64, usize) {
-        let rex = 0x40 | u64::from(w) << 3 | u64::from(reg >> 3) << 2 | u64::from(x >> 3) << 1;
-        let rex = rex | u64::from(b >> 3);
-        let (mut v, mut n) = (u64::from(op.bytes), op.len as usize);
-        if rex != 0x40 || byte_reg {
-            v = v << 8 | rex;
-            n += 1;
-        }
-        if op.prefix != 0 {
-            v = v << 8 | u64::from(op.prefix);
-            n += 1;
-        }
-        (v, n)
+    fn put_two(&mut self, head: u64, n: u32, rest: u64, len: u32) {
+        let (n, len) = (n as usize, len as usize);
+        let to = &mut self.buf[self.pos..self.pos + 16];
+        to[..8].copy_from_slice(&head.to_le_bytes());
+        to[n & 7..(n & 7) + 8].copy_from_slice(&rest.to_le_bytes());
+        self.pos += n + len;
     }
 
-    /// Appends head, ModRM, SIB and displacement of a memory form with `imm` more bytes to come.
+    /// Appends head, ModRM, SIB, displacement and `imm_len` bytes of immediate of a memory form.
     #[inline(always)]
-    fn mem(&mut self, head: u64, n: usize, reg: u8, m: Mem, imm: usize) {
+    fn mem(&mut self, head: u64, n: u32, reg: u8, m: Mem, imm: u32, imm_len: u32) {
         let reg = u64::from(reg & 7) << 3;
-        if m.base < 16 && m.index == NO_REG && m.base & 7 != RSP {
-            let b = u64::from(m.base & 7);
-            if m.disp == 0 && m.base & 7 != RBP {
-                self.put(head | (reg | b) << (8 * n), n + 1);
-            } else if m.disp as i8 as i32 == m.disp {
-                let d = u64::from(m.disp as u8) << 8;
-                self.put(head | (0x40 | reg | b | d) << (8 * n), n + 2);
-            } else {
-                self.put(head | (0x80 | reg | b) << (8 * n), n + 1);
-                self.dword(m.disp as u32);
-            }
-            return;
+        if m.base >= RUNTIME || m.index != NO_REG || m.base & 7 == RSP {
+            return self.mem_rare(head, n, reg, m, imm, imm_len);
         }
-        self.mem_rare(head, n, reg, m, imm);
+        let base = u64::from(m.base & 7);
+        let (mode, len) = Self::displacement(m);
+        let modrm = mode << 6 | reg | base;
+        let rest = u64::from(m.disp as u32) & ((1 << (8 * len)) - 1) | u64::from(imm) << (8 * len);
+        self.put_two(head | modrm << (8 * n), n + 1, rest, len + imm_len);
     }
 
-    fn mem_rare(&mut self, head: u64, n: usize, reg: u64, m: Mem, imm: usize) {
+    /// ModRM's mode and the size of the displacement in bytes.
+    #[inline(always)]
+    fn displacement(m: Mem) -> (u64, u32) {
+        if m.disp == 0 && m.base & 7 != RBP {
+            (0, 0)
+        } else if m.disp as i8 as i32 == m.disp {
+            (1, 1)
+        } else {
+            (2, 4)
+        }
+    }
+
+    fn mem_rare(&mut self, head: u64, n: u32, reg: u64, m: Mem, imm: u32, imm_len: u32) {
+        let shift = 8 * n;
         if m.base == RUNTIME {
-            self.put(head | (reg | 5) << (8 * n), n + 1);
-            let end = self.base.wrapping_add((self.pos + 4 + imm) as u64);
+            let end = self.pos as u64 + u64::from(n + 5 + imm_len);
             let to = self.runtime.wrapping_add(m.disp as u64);
-            self.dword(to.wrapping_sub(end) as u32);
-            return;
+            let rel = to.wrapping_sub(self.base.wrapping_add(end)) as u32;
+            let rest = u64::from(rel) | u64::from(imm) << 32;
+            return self.put_two(head | (reg | 5) << shift, n + 1, rest, 4 + imm_len);
         }
         let index = if m.index == NO_REG { RSP } else { m.index & 7 };
         let sib = u64::from(m.scale) << 6 | u64::from(index) << 3;
-        if m.base == NO_REG {
-            self.put(head | (reg | 4 | (sib | 5) << 8) << (8 * n), n + 2);
-            self.dword(m.disp as u32);
-            return;
-        }
-        let sib = (sib | u64::from(m.base & 7)) << 8;
-        if m.disp == 0 && m.base & 7 != RBP {
-            self.put(head | (reg | 4 | sib) << (8 * n), n + 2);
-        } else if m.disp as i8 as i32 == m.disp {
-            self.put(head | (0x44 | reg | sib) << (8 * n), n + 2);
-            self.byte(m.disp as u8);
+        let (mode, len, base) = if m.base == NO_REG {
+            (0, 4, 5)
         } else {
-            self.put(head | (0x84 | reg | sib) << (8 * n), n + 2);
-            self.dword(m.disp as u32);
-        }
+            let (mode, len) = Self::displacement(m);
+            (mode, len, u64::from(m.base & 7))
+        };
+        let modrm = mode << 6 | reg | 4 | (sib | base) << 8;
+        let disp = u64::from(m.disp as u32) & ((1 << (8 * len)) - 1);
+        let rest = disp | u64::from(imm) << (8 * len);
+        self.put_two(head | modrm << shift, n + 2, rest, len + imm_len);
     }
 
     /// REX's X and B sources of a memory operand.
@@ -378,44 +406,63 @@ impl Asm {
         (x, b)
     }
 
-    /// `op reg, rm` (or `op rm, reg`, as the opcode says) with `imm` immediate bytes to come.
     #[inline(never)]
-    fn op_full(&mut self, op: Opc, w: bool, reg: u8, rm: Rm, imm: usize, byte_reg: bool) {
+    fn op_reg(&mut self, op: Opc, reg: u8, r: u8, imm: u32, imm_len: u32) {
+        let (h, n) = op.head(reg, r);
+        let modrm = 0xc0 | u64::from(reg & 7) << 3 | u64::from(r & 7);
+        self.put_two(h | modrm << (8 * n), n + 1, u64::from(imm), imm_len);
+    }
+
+    #[inline(never)]
+    fn op_mem(&mut self, op: Opc, reg: u8, m: Mem, imm: u32, imm_len: u32) {
+        let (x, b) = Self::xb(m);
+        let (h, n) = op.full_head(reg, x, b);
+        self.mem(h, n, reg, m, imm, imm_len);
+    }
+
+    /// [`Self::op_mem`] without immediate: mostly a register and a short displacement.
+    #[inline(never)]
+    fn op_mem_plain(&mut self, op: Opc, reg: u8, m: Mem) {
+        let simple = m.index == NO_REG && m.base < RUNTIME && m.base & 7 != RSP;
+        if !simple || m.disp as i8 as i32 != m.disp {
+            return self.op_mem(op, reg, m, 0, 0);
+        }
+        let (h, n) = op.full_head(reg, 0, m.base);
+        let disp = u64::from(m.disp != 0 || m.base & 7 == RBP);
+        let modrm = disp << 6 | u64::from(reg & 7) << 3 | u64::from(m.base & 7);
+        let tail = modrm | u64::from(m.disp as u8) << 8;
+        self.put(h | tail << (8 * n), (n + 1) as usize + disp as usize);
+    }
+
+    /// `op reg, rm` (or `op rm, reg`, as the opcode says) with an immediate of `imm_len` bytes.
+    #[inline(always)]
+    fn op_imm(&mut self, op: Opc, reg: u8, rm: Rm, imm: u32, imm_len: u32) {
         match rm {
-            Rm::R(r) => {
-                let (h, n) = Self::head(op, w, reg, 0, r, byte_reg);
-                let modrm = 0xc0 | u64::from(reg & 7) << 3 | u64::from(r & 7);
-                self.put(h | modrm << (8 * n), n + 1);
-            }
-            Rm::M(m) => {
-                let (x, b) = Self::xb(m);
-                let (h, n) = Self::head(op, w, reg, x, b, byte_reg);
-                self.mem(h, n, reg, m, imm);
-            }
+            Rm::R(r) => self.op_reg(op, reg, r, imm, imm_len),
+            Rm::M(m) => self.op_mem(op, reg, m, imm, imm_len),
         }
     }
 
     /// An instruction with a register and a register-or-memory operand.
     #[inline]
     pub(crate) fn op(&mut self, op: Opc, w: bool, reg: u8, rm: Rm) {
-        self.op_full(op, w, reg, rm, 0, false);
+        match rm {
+            Rm::R(r) => self.op_reg(op.wide(w), reg, r, 0, 0),
+            Rm::M(m) => self.op_mem_plain(op.wide(w), reg, m),
+        }
     }
 
     /// As [`Self::op`], the operand `rm` (or `reg` of a byte store) being an 8-bit register.
     #[inline]
     pub(crate) fn op8(&mut self, op: Opc, w: bool, reg: u8, rm: Rm) {
-        self.op_full(op, w, reg, rm, 0, true);
+        self.op_imm(op.wide(w).keep_rex(), reg, rm, 0, 0);
     }
 
-    /// An instruction whose opcode is given for 16–64 bits, on an operand of `2^size` bytes (the
-    /// form for bytes has the next lower opcode).
+    /// An instruction whose opcode is given for 16–64 bits, on an operand of `2^size` bytes.
     pub(crate) fn op_sized(&mut self, op: Opc, size: u32, reg: u8, rm: Rm) {
         match size {
-            0 => {
-                let bytes = op.bytes - (1 << (8 * (op.len - 1)));
-                self.op8(Opc { bytes, ..op }, false, reg, rm);
-            }
-            1 => self.op(Opc { prefix: 0x66, ..op }, false, reg, rm),
+            0 => self.op8(op.as_byte(), false, reg, rm),
+            1 => self.op(op.as_word(), false, reg, rm),
             _ => self.op(op, size == 3, reg, rm),
         }
     }
@@ -442,35 +489,31 @@ impl Asm {
     #[inline(never)]
     pub(crate) fn mov_imm(&mut self, d: u8, value: u64) {
         if value >> 32 == 0 {
-            let (h, n) = Self::head(Opc::one(0xb8 | d & 7), false, 0, 0, d, false);
-            self.put(h | value << (8 * n), n + 4);
+            let (h, n) = Opc::one(0xb8 | d & 7).wide(false).head(0, d);
+            self.put_two(h, n, value, 4);
         } else if value as i32 as i64 as u64 == value {
-            let (h, n) = Self::head(Opc::one(0xc7), true, 0, 0, d, false);
-            self.put(h | (0xc0 | u64::from(d & 7)) << (8 * n), n + 1);
-            self.dword(value as u32);
+            let (h, n) = Opc::one(0xc7).wide(true).head(0, d);
+            let modrm = 0xc0 | u64::from(d & 7);
+            self.put_two(h | modrm << (8 * n), n + 1, value, 4);
         } else {
-            let (h, n) = Self::head(Opc::one(0xb8 | d & 7), true, 0, 0, d, false);
-            self.put(h, n);
-            self.qword(value);
+            let (h, n) = Opc::one(0xb8 | d & 7).wide(true).head(0, d);
+            self.put_two(h, n, value, 8);
         }
     }
 
     /// `mov qword/dword [m], imm32`.
     pub(crate) fn store_imm(&mut self, w: bool, m: Mem, imm: i32) {
-        self.op_full(Opc::one(0xc7), w, 0, Rm::M(m), 4, false);
-        self.dword(imm as u32);
+        self.op_mem(Opc::one(0xc7).wide(w), 0, m, imm as u32, 4);
     }
 
     /// `mov [m], imm` of `2^size` bytes.
     pub(crate) fn store_const(&mut self, size: u32, m: Mem, imm: i32) {
         match size {
             0 => {
-                self.op_full(Opc::one(0xc6), false, 0, Rm::M(m), 1, false);
-                self.byte(imm as u8);
+                self.op_mem(Opc::one(0xc6), 0, m, u32::from(imm as u8), 1);
             }
             1 => {
-                self.op_full(Opc::word(0xc7), false, 0, Rm::M(m), 2, false);
-                self.put(u64::from(imm as u16), 2);
+                self.op_mem(Opc::word(0xc7), 0, m, u32::from(imm as u16), 2);
             }
             _ => self.store_imm(size == 3, m, imm),
         }
@@ -491,25 +534,23 @@ impl Asm {
     #[inline(never)]
     pub(crate) fn alu_imm(&mut self, op: Alu, w: bool, rm: Rm, imm: i32) {
         if imm as i8 as i32 == imm {
-            self.op_full(Opc::one(0x83), w, op as u8, rm, 1, false);
-            self.byte(imm as u8);
+            self.op_imm(Opc::one(0x83).wide(w), op as u8, rm, imm as u32, 1);
         } else if rm == Rm::R(RAX) {
-            let (h, n) = Self::head(Opc::one((op as u8) << 3 | 5), w, 0, 0, 0, false);
-            self.put(h | u64::from(imm as u32) << (8 * n), n + 4);
+            let (h, n) = Opc::one((op as u8) << 3 | 5).wide(w).head(0, 0);
+            self.put_two(h, n, u64::from(imm as u32), 4);
         } else {
-            self.op_full(Opc::one(0x81), w, op as u8, rm, 4, false);
-            self.dword(imm as u32);
+            self.op_imm(Opc::one(0x81).wide(w), op as u8, rm, imm as u32, 4);
         }
     }
 
     /// `test rm, imm32`.
     pub(crate) fn test_imm(&mut self, w: bool, rm: Rm, imm: i32) {
         if let (Rm::R(r), 0..=127) = (rm, imm) {
-            self.op_full(Opc::one(0xf6), false, 0, Rm::R(r), 1, r >= 4);
-            self.byte(imm as u8);
+            let op = Opc::one(0xf6);
+            let op = if r >= 4 { op.keep_rex() } else { op };
+            self.op_reg(op, 0, r, imm as u32, 1);
         } else {
-            self.op_full(Opc::one(0xf7), w, 0, rm, 4, false);
-            self.dword(imm as u32);
+            self.op_imm(Opc::one(0xf7).wide(w), 0, rm, imm as u32, 4);
         }
     }
 
@@ -524,8 +565,7 @@ impl Asm {
         if imm == 1 {
             self.op(Opc::one(0xd1), w, op as u8, Rm::R(r));
         } else {
-            self.op_full(Opc::one(0xc1), w, op as u8, Rm::R(r), 1, false);
-            self.byte(imm);
+            self.op_reg(Opc::one(0xc1).wide(w), op as u8, r, u32::from(imm), 1);
         }
     }
 
@@ -537,11 +577,9 @@ impl Asm {
     /// `imul d, rm, imm`.
     pub(crate) fn imul_imm(&mut self, w: bool, d: u8, rm: Rm, imm: i32) {
         if imm as i8 as i32 == imm {
-            self.op_full(Opc::one(0x6b), w, d, rm, 1, false);
-            self.byte(imm as u8);
+            self.op_imm(Opc::one(0x6b).wide(w), d, rm, imm as u32, 1);
         } else {
-            self.op_full(Opc::one(0x69), w, d, rm, 4, false);
-            self.dword(imm as u32);
+            self.op_imm(Opc::one(0x69).wide(w), d, rm, imm as u32, 4);
         }
     }
 
@@ -553,9 +591,8 @@ impl Asm {
 
     /// `bswap r`.
     pub(crate) fn bswap(&mut self, w: bool, r: u8) {
-        self.op_full(Opc::two(0, 0xc8 | r & 7), w, 0, Rm::R(r), 0, false);
-        // The register is in the opcode: take the ModRM byte back.
-        self.pos -= 1;
+        let (h, n) = Opc::two(0, 0xc8 | r & 7).wide(w).head(0, r);
+        self.put_two(h, n, 0, 0);
     }
 
     /// `setcc r8`.
@@ -677,13 +714,13 @@ impl Asm {
     }
 
     pub(crate) fn push(&mut self, r: u8) {
-        let (h, n) = Self::head(Opc::one(0x50 | r & 7), false, 0, 0, r, false);
-        self.put(h, n);
+        let (h, n) = Opc::one(0x50 | r & 7).wide(false).head(0, r);
+        self.put_two(h, n, 0, 0);
     }
 
     pub(crate) fn pop(&mut self, r: u8) {
-        let (h, n) = Self::head(Opc::one(0x58 | r & 7), false, 0, 0, r, false);
-        self.put(h, n);
+        let (h, n) = Opc::one(0x58 | r & 7).wide(false).head(0, r);
+        self.put_two(h, n, 0, 0);
     }
 
     pub(crate) fn ret(&mut self) {
@@ -712,9 +749,10 @@ impl Asm {
         self.vex(Vex::new(1, 0, 0xae), false, 2, 0, Rm::M(m));
     }
 
-    /// A VEX instruction (128-bit or scalar) with `imm` immediate bytes to come.
+    /// A VEX instruction (128-bit or scalar) with an immediate of `imm_len` bytes.
     #[inline(never)]
-    fn vex_full(&mut self, op: Vex, w: bool, reg: u8, v: u8, rm: Rm, imm: usize) {
+    fn vex_full(&mut self, op: Vex, w: bool, reg: u8, v: u8, rm: Rm, imm: Option<u8>) {
+        let (imm, imm_len) = (u32::from(imm.unwrap_or(0)), u32::from(imm.is_some()));
         let (x, b) = match rm {
             Rm::R(r) => (0, r),
             Rm::M(m) => Self::xb(m),
@@ -728,27 +766,27 @@ impl Asm {
             let b_bar = u64::from(!b & 8) << 2;
             let second = r_bar | x_bar | b_bar | u64::from(op.map);
             let third = u64::from(w) << 7 | low;
-            (0xc4 | second << 8 | third << 16 | u64::from(op.op) << 24, 4)
+            let bytes = 0xc4 | second << 8 | third << 16 | u64::from(op.op) << 24;
+            (bytes, 4)
         };
         match rm {
             Rm::R(r) => {
                 let modrm = 0xc0 | u64::from(reg & 7) << 3 | u64::from(r & 7);
-                self.put(h | modrm << (8 * n), n + 1);
+                self.put_two(h | modrm << (8 * n), n + 1, u64::from(imm), imm_len);
             }
-            Rm::M(m) => self.mem(h, n, reg, m, imm),
+            Rm::M(m) => self.mem(h, n, reg, m, imm, imm_len),
         }
     }
 
     /// A VEX instruction: `op reg, v, rm` (`v` = 0 if it has no such operand).
     #[inline]
     pub(crate) fn vex(&mut self, op: Vex, w: bool, reg: u8, v: u8, rm: Rm) {
-        self.vex_full(op, w, reg, v, rm, 0);
+        self.vex_full(op, w, reg, v, rm, None);
     }
 
     /// A VEX instruction with an 8-bit immediate.
     pub(crate) fn vex_imm(&mut self, op: Vex, w: bool, reg: u8, v: u8, rm: Rm, imm: u8) {
-        self.vex_full(op, w, reg, v, rm, 1);
-        self.byte(imm);
+        self.vex_full(op, w, reg, v, rm, Some(imm));
     }
 
     /// `rorx d, rm, imm`.

@@ -13,8 +13,18 @@ use std::mem::offset_of;
 
 impl Compile<'_> {
     /// The operand for the guest memory at `a + disp`.
-    #[inline(never)]
+    #[inline(always)]
     pub(crate) fn address(&mut self, a: Opnd, disp: i64) -> Mem {
+        if let Opnd::R(r) = a
+            && disp as i32 as i64 == disp
+        {
+            return Mem::base(r, disp as i32);
+        }
+        self.address_other(a, disp)
+    }
+
+    #[inline(never)]
+    fn address_other(&mut self, a: Opnd, disp: i64) -> Mem {
         if let Opnd::I(base) = a {
             let at = base.wrapping_add(disp as u64);
             if at as i32 as i64 as u64 == at {
@@ -35,10 +45,15 @@ impl Compile<'_> {
     }
 
     /// Traps if the address is not a multiple of the access size.
-    pub(crate) fn check_aligned(&mut self, mem: MemOp, at: Mem) {
-        if !mem.aligned() || mem.bytes() == 1 {
-            return;
+    #[inline(always)]
+    fn check_aligned(&mut self, mem: MemOp, at: Mem) {
+        if mem.aligned() && mem.bytes() != 1 {
+            self.emit_alignment_check(mem, at);
         }
+    }
+
+    #[inline(never)]
+    fn emit_alignment_check(&mut self, mem: MemOp, at: Mem) {
         let r = self.regs.scratch(self.asm);
         self.asm.lea(true, r, at);
         self.aligned_or_trap(mem, r);
@@ -175,7 +190,7 @@ impl Compile<'_> {
 
     /// `lock xadd`/`xchg`/`cmpxchg` of a size, from the opcode of its 32- and 64-bit form.
     pub(crate) fn locked(&mut self, op: Opc, mem: MemOp, reg: u8, at: Mem) {
-        if op.is(XCHG) {
+        if op == XCHG {
             return self.asm.op_sized(op, mem.size_log2(), reg, Rm::M(at));
         }
         self.asm.byte(0xf0);

@@ -159,8 +159,10 @@ impl Regs {
     pub(crate) fn next_op(&mut self) {
         self.locked = (0, 0);
         self.busy = (0, 0);
-        self.free_spills |= self.dying_spills;
-        self.dying_spills = 0;
+        if self.dying_spills != 0 {
+            self.free_spills |= self.dying_spills;
+            self.dying_spills = 0;
+        }
     }
 
     /// The mapped globals with their registers.
@@ -201,21 +203,19 @@ impl Regs {
         {
             return o;
         }
-        self.take_other(v, block)
+        if let Some(value) = block.const_value(v) {
+            return Opnd::I(value);
+        }
+        self.take_other(v)
     }
 
     #[inline(never)]
-    fn take_other(&mut self, v: Val, block: &Block) -> Opnd {
+    fn take_other(&mut self, v: Val) -> Opnd {
         if let Some(n) = v.as_temp() {
             return self.take_temp(n);
         }
-        match block.const_value(v) {
-            Some(value) => Opnd::I(value),
-            None => {
-                self.malformed = true;
-                Opnd::I(0)
-            }
-        }
+        self.malformed = true;
+        Opnd::I(0)
     }
 
     fn take_temp(&mut self, n: usize) -> Opnd {

@@ -1,8 +1,8 @@
      0  lea ebx,[rsi+rdi]
-     3  movsxd rbx,ebx
-     6  neg r8d
-     9  add r8d,ebx
-     c  movsxd r8,r8d
-     f  jmp 0000000001000028h
-    14  mov eax,1000h
-    19  jmp 0000000000000190h
+     4  movsxd rbx,ebx
+     7  neg r8d
+     a  add r8d,ebx
+     d  movsxd r8,r8d
+    10  jmp 000000000100002Ah
+    15  mov eax,1000h
+    1a  jmp 0000000000000190h

@@ -1,10 +1,9 @@
-     0  nop
-     1  cmp rbx,rsi
-     4  jb 0000000001000037h
-     a  test rbx,rbx
-     d  je 0000000001000041h
-    13  cmp qword ptr [rbp-18h],10h
-    18  jge 000000000100004Bh
-    1e  jmp 0000000001000055h
-    23  mov eax,1000h
-    28  jmp 0000000000000190h
+     0  cmp rbx,rsi
+     3  jb 0000000001000037h
+     9  test rbx,rbx
+     c  je 0000000001000041h
+    12  cmp qword ptr [rbp-18h],10h
+    17  jge 000000000100004Bh
+    1d  jmp 0000000001000055h
+    22  mov eax,1000h
+    27  jmp 0000000000000190h

@@ -3,7 +3,7 @@
      a  cmp rax,[1000050h]
     11  jne 00000000000001C0h
     17  add rsi,1
-    1b  xchg ax,ax
-    1d  jmp 0000000001000040h
-    22  mov eax,1000h
-    27  jmp 0000000000000190h
+    1b  nop
+    1c  jmp 0000000001000040h
+    21  mov eax,1000h
+    26  jmp 0000000000000190h

@@ -1,7 +1,7 @@
      0  mov rax,rsi
      3  lea rdx,[rdi+1]
      7  cmp rdx,1
-     b  jbe 0000000001000042h
+     b  jbe 0000000001000046h
     11  cqo
     13  idiv rdi
     16  mov rbx,rax
@@ -10,11 +10,12 @@
     21  xor edx,edx
     23  div rcx
     26  mov r8,rdx
-    29  jmp 0000000001000053h
-    2e  mov eax,1000h
-    33  jmp 0000000000000190h
-    38  neg rax
-    3b  test rdi,rdi
-    3e  jne short 000000000100004Eh
-    40  or rax,0FFFFFFFFFFFFFFFFh
-    44  jmp 0000000001000020h
+    29  nop [rax]
+    2c  jmp 0000000001000057h
+    31  mov eax,1000h
+    36  jmp 0000000000000190h
+    3b  neg rax
+    3e  test rdi,rdi
+    41  jne short 0000000001000052h
+    43  or rax,0FFFFFFFFFFFFFFFFh
+    47  jmp 0000000001000021h

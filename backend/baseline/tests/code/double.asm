@@ -15,30 +15,29 @@
     3e  vucomisd xmm4,xmm5
     42  je 00000000010000CCh
     48  vminsd xmm7,xmm4,xmm5
-    4c  nop
-    4d  jmp 0000000001000104h
-    52  mov eax,1000h
-    57  jmp 0000000000000190h
-    5c  vmovsd xmm3,[600h]
-    64  jmp 0000000001000018h
-    69  vmovsd [rbp-240h],xmm4
-    71  vmovsd [rbp-238h],xmm5
-    79  vmovsd [rbp-230h],xmm6
-    81  mov qword ptr [rbp-228h],50532h
-    8c  call 0000000000000320h
-    91  vmovsd xmm0,[rbp-240h]
-    99  jmp 000000000100002Bh
-    9e  vmovsd [rbp-240h],xmm3
-    a6  mov qword ptr [rbp-228h],10547h
-    b1  call 0000000000000320h
-    b6  mov rsi,[rbp-240h]
-    bd  jmp 0000000001000048h
-    c2  jp short 00000000010000D7h
-    c4  vorps xmm7,xmm4,xmm5
-    c8  jmp 0000000001000056h
-    cd  vmovsd [rbp-240h],xmm4
-    d5  vmovsd [rbp-238h],xmm5
-    dd  mov qword ptr [rbp-228h],536h
-    e8  call 0000000000000320h
-    ed  vmovsd xmm7,[rbp-240h]
-    f5  jmp 0000000001000056h
+    4c  jmp 0000000001000104h
+    51  mov eax,1000h
+    56  jmp 0000000000000190h
+    5b  vmovsd xmm3,[600h]
+    63  jmp 0000000001000019h
+    68  vmovsd [rbp-240h],xmm4
+    70  vmovsd [rbp-238h],xmm5
+    78  vmovsd [rbp-230h],xmm6
+    80  mov qword ptr [rbp-228h],50532h
+    8b  call 0000000000000320h
+    90  vmovsd xmm0,[rbp-240h]
+    98  jmp 000000000100002Ch
+    9d  vmovsd [rbp-240h],xmm3
+    a5  mov qword ptr [rbp-228h],10547h
+    b0  call 0000000000000320h
+    b5  mov rsi,[rbp-240h]
+    bc  jmp 0000000001000049h
+    c1  jp short 00000000010000D7h
+    c3  vorps xmm7,xmm4,xmm5
+    c7  jmp 0000000001000057h
+    cc  vmovsd [rbp-240h],xmm4
+    d4  vmovsd [rbp-238h],xmm5
+    dc  mov qword ptr [rbp-228h],536h
+    e7  call 0000000000000320h
+    ec  vmovsd xmm7,[rbp-240h]
+    f4  jmp 0000000001000057h

@@ -4,7 +4,7 @@
      f  mov rax,[rbp-10h]
     13  mov rcx,[rax]
     16  mov [rbp-18h],rcx
-    1a  nop [rax]
-    1d  jmp 0000000001000036h
-    22  mov eax,1000h
-    27  jmp 0000000000000190h
+    1a  xchg ax,ax
+    1c  jmp 0000000001000036h
+    21  mov eax,1000h
+    26  jmp 0000000000000190h

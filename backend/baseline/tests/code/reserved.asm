@@ -1,6 +1,6 @@
      0  lea rdx,[rsi]
      3  test dl,7
-     6  jne 00000000010000FAh
+     6  jne 00000000010000FEh
      c  lea rdx,[rsi]
      f  mov rcx,rdx
     12  and ecx,0FFF0h
@@ -15,11 +15,11 @@
     40  mov rbx,rax
     43  lea rdx,[rsi]
     46  test dl,7
-    49  jne 0000000001000109h
+    49  jne 000000000100010Dh
     4f  lea rdx,[rsi]
     52  cmp rdx,[rbp-160h]
     59  mov qword ptr [rbp-160h],1
-    64  jne 00000000010000E0h
+    64  jne 00000000010000E1h
     6a  mov rcx,rdx
     6d  and ecx,0FFF0h
     73  shr ecx,1
@@ -29,7 +29,7 @@
     8a  lea rdx,[rax+1]
     8e  mov [rbp-148h],rcx
     95  lock cmpxchg [rcx],rdx
-    9a  jne 00000000010000D5h
+    9a  jne 00000000010000D6h
     a0  mov rdx,[rbp-138h]
     a7  mov rax,[rbp-158h]
     ae  mov rcx,rbx
@@ -42,12 +42,13 @@
     d6  setne al
     da  movzx eax,al
     de  mov rdi,rax
-    e1  jmp 0000000001000118h
-    e6  mov eax,1000h
-    eb  jmp 0000000000000190h
-    f0  mov ecx,1000h
-    f5  mov eax,4
-    fa  jmp 0000000000000170h
-    ff  mov ecx,1000h
-   104  mov eax,4
-   109  jmp 0000000000000170h
+    e1  nop [rax]
+    e4  jmp 000000000100011Ch
+    e9  mov eax,1000h
+    ee  jmp 0000000000000190h
+    f3  mov ecx,1000h
+    f8  mov eax,4
+    fd  jmp 0000000000000170h
+   102  mov ecx,1000h
+   107  mov eax,4
+   10c  jmp 0000000000000170h

@@ -7,7 +7,7 @@
     15  test r9,r9
     18  mov r8d,0
     1e  cmovne r8,r10
-    22  nop [rax]
-    25  jmp 000000000100003Eh
-    2a  mov eax,1000h
-    2f  jmp 0000000000000190h
+    22  xchg ax,ax
+    24  jmp 000000000100003Eh
+    29  mov eax,1000h
+    2e  jmp 0000000000000190h

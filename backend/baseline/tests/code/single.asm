@@ -3,14 +3,14 @@
      c  vpextrd eax,xmm4,1
     12  cmp eax,0FFFFFFFFh
     15  vmovaps xmm0,xmm4
-    19  jne 0000000001000046h
+    19  jne 0000000001000047h
     1f  vmulss xmm3,xmm3,xmm0
     23  vucomiss xmm3,xmm3
-    27  jp 0000000001000053h
-    2d  jmp 0000000001000060h
+    27  jp 0000000001000054h
+    2d  jmp 0000000001000061h
     32  mov eax,1000h
     37  jmp 0000000000000190h
     3c  vmovsd xmm0,[610h]
-    44  jmp 0000000001000029h
+    44  jmp 000000000100002Ah
     49  vmovsd xmm3,[610h]
-    51  jmp 0000000001000037h
+    51  jmp 0000000001000038h
