@@ -74,24 +74,18 @@ fn nanos(duration: Duration) -> u64 {
 
 /// The host's time, with a thread that waits for deadlines.
 pub struct HostClock {
-    state: Mutex<HostState>,
+    armed: Mutex<Armed>,
     changed: Condvar,
     keys: AtomicU64,
+    start: Instant,
+    /// Nanoseconds since `start` that virtual time stood still.
+    lost: AtomicU64,
+    /// What virtual time is while it stands still; [`RUNS`] otherwise.
+    stopped: AtomicU64,
 }
 
-struct HostState {
-    armed: Armed,
-    /// Virtual time up to `since`.
-    elapsed: Duration,
-    /// When virtual time went on last; `None` while it stands still.
-    since: Option<Instant>,
-}
-
-impl HostState {
-    fn now(&self) -> u64 {
-        nanos(self.elapsed + self.since.map_or(Duration::ZERO, |since| since.elapsed()))
-    }
-}
+/// [`HostClock::stopped`] of a clock that runs.
+const RUNS: u64 = u64::MAX;
 
 impl fmt::Debug for HostClock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -106,13 +100,12 @@ impl HostClock {
     /// The host gives no thread.
     pub fn new() -> std::io::Result<Arc<Self>> {
         let clock = Arc::new(Self {
-            state: Mutex::new(HostState {
-                armed: Armed::default(),
-                elapsed: Duration::ZERO,
-                since: Some(Instant::now()),
-            }),
+            armed: Mutex::default(),
             changed: Condvar::new(),
             keys: AtomicU64::new(0),
+            start: Instant::now(),
+            lost: AtomicU64::new(0),
+            stopped: AtomicU64::new(RUNS),
         });
         let weak = Arc::downgrade(&clock);
         thread::Builder::new()
@@ -124,18 +117,23 @@ impl HostClock {
     /// Waits for the next deadline, but never long, so that a dropped clock's thread ends.
     fn wait_once(&self) -> bool {
         const LONGEST: Duration = Duration::from_secs(1);
-        let mut state = lock(&self.state);
-        let now = state.now();
-        let due = state.armed.take_due(now);
-        if due.is_empty() || state.since.is_none() {
-            let wait = match state.armed.soonest() {
-                Some(at) if state.since.is_some() => Duration::from_nanos(at.saturating_sub(now)),
+        let mut armed = lock(&self.armed);
+        let running = self.stopped.load(Ordering::Acquire) == RUNS;
+        let now = self.virtual_ns();
+        let due = if running {
+            armed.take_due(now)
+        } else {
+            Vec::new()
+        };
+        if due.is_empty() {
+            let wait = match armed.soonest() {
+                Some(at) if running => Duration::from_nanos(at.saturating_sub(now)),
                 _ => LONGEST,
             };
-            let waited = self.changed.wait_timeout(state, wait.min(LONGEST));
+            let waited = self.changed.wait_timeout(armed, wait.min(LONGEST));
             drop(waited);
         } else {
-            drop(state);
+            drop(armed);
             fire(due);
         }
         true
@@ -144,7 +142,13 @@ impl HostClock {
 
 impl Clock for HostClock {
     fn virtual_ns(&self) -> u64 {
-        lock(&self.state).now()
+        match self.stopped.load(Ordering::Acquire) {
+            RUNS => {
+                let lost = self.lost.load(Ordering::Acquire);
+                nanos(self.start.elapsed()).saturating_sub(lost)
+            }
+            stopped => stopped,
+        }
     }
 
     fn real_ns(&self) -> u64 {
@@ -156,11 +160,14 @@ impl Clock for HostClock {
     }
 
     fn arm(&self, key: u64, at: Option<u64>, deadline: Weak<dyn Deadline>) {
-        let mut state = lock(&self.state);
-        let before = state.armed.soonest();
-        state.armed.arm(key, at, deadline);
+        let mut armed = lock(&self.armed);
+        let before = armed.soonest();
+        armed.arm(key, at, deadline);
         // Only an earlier deadline needs the thread's attention.
-        if state.armed.soonest() < before || before.is_none() {
+        if armed
+            .soonest()
+            .is_some_and(|at| before.is_none_or(|before| at < before))
+        {
             self.changed.notify_one();
         }
     }
@@ -170,12 +177,18 @@ impl Clock for HostClock {
     }
 
     fn set_running(&self, running: bool) {
-        let mut state = lock(&self.state);
-        if running != state.since.is_some() {
-            state.elapsed = Duration::from_nanos(state.now());
-            state.since = running.then(Instant::now);
-            self.changed.notify_one();
+        // The lock keeps two callers apart, and the waiting thread from missing the change.
+        let armed = lock(&self.armed);
+        let stopped = self.stopped.load(Ordering::Acquire);
+        if running && stopped != RUNS {
+            let lost = nanos(self.start.elapsed()).saturating_sub(stopped);
+            self.lost.store(lost, Ordering::Release);
+            self.stopped.store(RUNS, Ordering::Release);
+        } else if !running && stopped == RUNS {
+            self.stopped.store(self.virtual_ns(), Ordering::Release);
         }
+        drop(armed);
+        self.changed.notify_one();
     }
 }
 

@@ -44,7 +44,7 @@ pub fn batter(device: &dyn Mmio, len: u64) {
         };
         let size = 1 << (random.next() % 4);
         let value = random.next() >> (random.next() % 64);
-        if random.next() % 3 == 0 {
+        if random.next().is_multiple_of(3) {
             device.read(offset, size);
         } else {
             device.write(offset, size, value);
