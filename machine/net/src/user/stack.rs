@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use smoltcp::iface::{Config, Interface, SocketSet};
+use smoltcp::iface::{Config, Interface, PollResult, SocketSet};
 use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
 use smoltcp::time::Instant;
 use smoltcp::wire::{EthernetAddress, HardwareAddress, IpCidr, IpEndpoint, IpListenEndpoint};
@@ -328,7 +328,7 @@ impl Stack {
             ..
         } = self;
         let now = Instant::now();
-        interface.poll_egress(now, wire, sockets);
+        egress(interface, now, wire, sockets);
         // What is over says so to the guest before it is forgotten.
         let mut over = Vec::new();
         flows.retain_mut(|flow| {
@@ -338,7 +338,7 @@ impl Stack {
             }
             lives
         });
-        interface.poll_egress(now, wire, sockets);
+        egress(interface, now, wire, sockets);
         interface.poll_maintenance(now);
         for handle in over {
             sockets.remove(handle);
@@ -357,6 +357,16 @@ impl Stack {
             self.wire.out.pop_front();
         }
     }
+}
+
+/// Sends all that the sockets have, as far as the wire takes it.
+fn egress(
+    interface: &mut Interface,
+    now: Instant,
+    wire: &mut Wire,
+    sockets: &mut SocketSet<'static>,
+) {
+    while interface.poll_egress(now, wire, sockets) == PollResult::SocketStateChanged {}
 }
 
 impl Device for Wire {

@@ -97,13 +97,13 @@ impl Flow {
     /// Moves data both ways; false when the connection is over.
     pub(crate) fn pump(&mut self, sockets: &mut SocketSet<'_>) -> bool {
         let socket = sockets.get_mut::<Socket<'_>>(self.handle);
-        if self.to_guest(socket).is_err() || self.to_host(socket).is_err() {
+        if self.feed_guest(socket).is_err() || self.feed_host(socket).is_err() {
             socket.abort();
         }
         !matches!(socket.state(), State::Closed | State::TimeWait)
     }
 
-    fn to_guest(&mut self, socket: &mut Socket<'_>) -> io::Result<()> {
+    fn feed_guest(&mut self, socket: &mut Socket<'_>) -> io::Result<()> {
         for _ in 0..TURNS {
             if self.host_ended || !socket.can_send() {
                 break;
@@ -126,7 +126,7 @@ impl Flow {
         Ok(())
     }
 
-    fn to_host(&mut self, socket: &mut Socket<'_>) -> io::Result<()> {
+    fn feed_host(&mut self, socket: &mut Socket<'_>) -> io::Result<()> {
         for _ in 0..TURNS {
             if !socket.can_recv() {
                 break;
