@@ -148,6 +148,13 @@ impl FlatView {
         Some((ram, start + target.offset, len))
     }
 
+    /// Compares 4 or 8 aligned bytes of RAM with `old` and, if they are equal, makes them `new`, in
+    /// one step that all vCPUs agree on. The value found before; `None` if that is not RAM.
+    pub fn compare_exchange(&self, address: u64, size: u32, old: u64, new: u64) -> Option<u64> {
+        let (ram, offset, _) = self.ram(address, true)?;
+        ram.compare_exchange(offset, size, old, new)
+    }
+
     /// Copies bytes out of memory; devices' registers are read in pieces of up to 8 bytes.
     ///
     /// # Errors

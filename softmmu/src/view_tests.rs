@@ -134,6 +134,9 @@ fn accesses_over_the_end_of_ram_are_split() {
     assert_eq!(view.read_bytes(4093, &mut bytes), Ok(()));
     assert_eq!(bytes, [1, 2, 3, 4, 5, 6, 7, 8]);
     assert!(view.write_bytes(8190, &bytes).is_err());
+    let swapped = view.compare_exchange(4096, 4, 0x0706_0504, 0x0706_0504);
+    assert_eq!(swapped, Some(0x0706_0504));
+    assert_eq!(view.compare_exchange(8192, 4, 0, 0), None);
     use vm_memory::{Bytes, GuestAddress};
     let dma = view.dma();
     dma.write_slice(&[9; 6], GuestAddress(4093)).expect("RAM");

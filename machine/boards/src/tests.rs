@@ -325,3 +325,38 @@ fn virtio_devices_on_both_buses() {
     b.board.reset();
     play(&b, &[Step::Read(0x1000_4070, 4, 0)]);
 }
+
+#[test]
+fn no_access_to_any_slot_panics() {
+    use isomorph_devices::virtio::rng::Rng;
+    let mut b = bench(2, 16);
+    let rng = || Box::new(Rng::new(Box::new(std::io::repeat(7))));
+    b.board.attach_mmio(0, rng()).expect("a transport");
+    b.board.attach_pci(None, rng()).expect("a slot");
+    let space = b.board.space();
+    let mut seed = 0x0dd5_eed5_0dd5_eed5_u64;
+    let mut random = move || {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        seed
+    };
+    for _ in 0..200_000 {
+        let slot = &b.board.spec().slots[random() as usize % b.board.spec().slots.len()];
+        let reach = if random() % 2 == 0 { slot.len } else { 0x100 };
+        let address = slot.base + random() % reach;
+        let size = 1 << (random() % 4);
+        // Half of the values are addresses in RAM, which makes descriptors of what is there.
+        let value = match random() % 4 {
+            0 => 0x8000_0000 + random() % 0x1000,
+            1 => (0x8000_0000 + random() % 0x1000).swap_bytes(),
+            _ => random() >> (random() % 64),
+        };
+        let _ = match random() % 4 {
+            0 => space.read(address, size).map(|_| ()),
+            1 => space.write(0x8000_0000 + random() % 0x1000, 8, value),
+            _ => space.write(address, size, value),
+        };
+    }
+    b.board.reset();
+}
