@@ -742,3 +742,47 @@ fn hostile_drivers_break_nothing() {
         });
     }
 }
+
+fn entropy() -> Box<dyn VirtioDevice<Ram>> {
+    Box::new(rng::Rng::new(Box::new(std::io::repeat(1))))
+}
+
+/// Completes one request; says whether it interrupted.
+fn interrupts(driver: &mut Driver) -> bool {
+    driver.write(0x64, 3);
+    driver.submit(0, &[(DATA, 8, WRITE)]);
+    driver.complete(0);
+    driver.irq.load(Ordering::SeqCst)
+}
+
+#[test]
+fn a_driver_can_do_without_interrupts() {
+    let mut driver = Driver::started(entropy(), 0);
+    assert!(interrupts(&mut driver));
+    driver.put(RING + 0x1000, &[1, 0]);
+    assert!(!interrupts(&mut driver));
+    driver.put(RING + 0x1000, &[0, 0]);
+    assert!(interrupts(&mut driver));
+}
+
+/// §2.7.7.2: the interrupt comes when the index in `used_event` is passed, and the device says in
+/// `avail_event` what it waits for.
+#[test]
+fn event_indices_are_kept() {
+    let mut driver = Driver::started(entropy(), 1 << 29);
+    let used_event = RING + 0x1004 + 2 * u64::from(SIZE);
+    let avail_event = RING + 0x2004 + 8 * u64::from(SIZE);
+    assert!(interrupts(&mut driver), "the first passes index 0");
+    driver.put(used_event, &[3, 0]);
+    let seen = [(); 4].map(|()| interrupts(&mut driver));
+    assert_eq!(seen, [false, false, true, false]);
+    assert_eq!(driver.get(avail_event, 2), [5, 0]);
+    // Across the index's end.
+    for _ in 5..65_530u32 {
+        interrupts(&mut driver);
+    }
+    driver.put(used_event, &[1, 0]);
+    let seen = [(); 10].map(|()| interrupts(&mut driver));
+    assert_eq!(seen.iter().filter(|&&seen| seen).count(), 1);
+    assert!(seen[7], "index 1 is passed after 65530 + 8 requests");
+}
