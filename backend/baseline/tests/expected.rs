@@ -4,14 +4,17 @@
 mod common;
 
 use common::{TABLE, disassemble};
-use isomorph_baseline::{Compiled, Emitter, Layout};
+use isomorph_baseline::{Compiled, Emitter, Layout, Memory};
 use std::path::Path;
 
 /// Compiles a block for address 0x1000000, the runtime lying at 0.
 fn compile(text: &str) -> Compiled {
     let block = isomorph_ir::text::parse(text, &TABLE).expect("a block");
     isomorph_ir::verify(&block, &TABLE).expect("a valid block");
-    let mut emitter = Emitter::new(Layout { globals: &TABLE });
+    let mut emitter = Emitter::new(Layout {
+        globals: &TABLE,
+        memory: Memory::Identity,
+    });
     let mut out = Compiled::default();
     let done = emitter.compile(&block, 0x100_0000, 0, &mut out);
     assert_eq!(done, Ok(()));

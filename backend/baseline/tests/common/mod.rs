@@ -4,7 +4,7 @@
 
 use isomorph_baseline::{
     Compiled, EmitError, Emitter, ExitReason, GUEST_OFFSET, Header, JUMP_CACHE_LEN,
-    JUMP_CACHE_OFFSET, Layout, RESERVE_LEN, flags_of, fp_runtime_table, mxcsr_of,
+    JUMP_CACHE_OFFSET, Layout, Memory, RESERVE_LEN, flags_of, fp_runtime_table, mxcsr_of,
 };
 use isomorph_ir::{Block, Global, GlobalTable, Type, Val};
 
@@ -113,7 +113,10 @@ impl Machine {
         };
         assert_ne!(code, libc::MAP_FAILED);
         let code = code.cast::<u8>();
-        let mut emitter = Emitter::new(Layout { globals: &TABLE });
+        let mut emitter = Emitter::new(Layout {
+            globals: &TABLE,
+            memory: Memory::Identity,
+        });
         emitter.set_runtime_base(code as u64);
         let runtime = &emitter.runtime().code;
         // SAFETY: the mapping is larger than the runtime.
