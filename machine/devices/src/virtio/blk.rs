@@ -209,7 +209,7 @@ impl Disk {
 
     fn fits(&self, offset: u64, length: u64) -> bool {
         let end = offset.checked_add(length);
-        length % SECTOR == 0 && end.is_some_and(|end| end <= self.backend.capacity())
+        length.is_multiple_of(SECTOR) && end.is_some_and(|end| end <= self.backend.capacity())
     }
 
     fn read<M: Memory>(
@@ -277,7 +277,10 @@ impl Disk {
     fn zero<M: Memory>(&self, request: &Request<'_, M>, kind: u32) -> Result<Status, QueueError> {
         let length = request.chain.readable_len() - HEADER_BYTES as u64;
         let count = length / SEGMENT_BYTES;
-        if count == 0 || length % SEGMENT_BYTES != 0 || count > u64::from(MAX_ZERO_SEGMENTS) {
+        if count == 0
+            || !length.is_multiple_of(SEGMENT_BYTES)
+            || count > u64::from(MAX_ZERO_SEGMENTS)
+        {
             return Ok(Status::IoErr);
         }
         if self.backend.read_only() {

@@ -244,10 +244,10 @@ impl Line for Pin {
 
 impl<M: Memory> PciFunction for VirtioPci<M> {
     fn config_read(&self, offset: u16, size: u8) -> u32 {
-        if self.in_window(offset) {
-            if let Some((at, length)) = self.window() {
-                return self.bar_read(BAR, at, length) as u32;
-            }
+        if self.in_window(offset)
+            && let Some((at, length)) = self.window()
+        {
+            return self.bar_read(BAR, at, length) as u32;
         }
         lock(&self.config).read(offset, size)
     }

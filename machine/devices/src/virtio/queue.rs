@@ -382,7 +382,7 @@ impl<M: Memory> VirtQueue<M> {
     ) -> Result<(GuestAddress, u16), QueueError> {
         let length = descriptor.len();
         let entries = u16::try_from(length / DESCRIPTOR_BYTES).unwrap_or(0);
-        if entries == 0 || length % DESCRIPTOR_BYTES != 0 {
+        if entries == 0 || !length.is_multiple_of(DESCRIPTOR_BYTES) {
             return Err(QueueError::Indirect { head });
         }
         Ok((descriptor.addr(), entries))
