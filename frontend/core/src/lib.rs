@@ -7,7 +7,9 @@
 mod system;
 mod translate;
 
-pub use system::{MemoryAccess, PhysicalMemory, SystemGuest, TlbContext, TlbFlush, Translation};
+pub use system::{
+    MemoryAccess, PhysicalMemory, SystemGuest, TimeScale, TlbContext, TlbFlush, Translation,
+};
 pub use translate::{Limits, translate_block};
 
 use isomorph_ir::{Builder, GlobalTable};

@@ -84,6 +84,35 @@ pub struct TlbContext {
     pub asid: u64,
 }
 
+/// How the machine's time follows from the counter that translated code reads
+/// ([`isomorph_ir::Op::ReadCounter`], number 1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct TimeScale {
+    /// Ticks of the machine for each of the counter, times 2³².
+    pub multiplier: u64,
+    /// Ticks to add.
+    pub offset: u64,
+}
+
+impl Default for TimeScale {
+    /// The counter itself.
+    fn default() -> Self {
+        Self {
+            multiplier: 1 << 32,
+            offset: 0,
+        }
+    }
+}
+
+impl TimeScale {
+    /// The machine's time when the counter is `raw`.
+    pub fn of(self, raw: u64) -> u64 {
+        let ticks = (u128::from(raw) * u128::from(self.multiplier)) >> 32;
+        (ticks as u64).wrapping_add(self.offset)
+    }
+}
+
 /// A guest instruction set with its privileged architecture.
 ///
 /// All functions work on the state of a stopped vCPU, on its own thread.
@@ -135,6 +164,9 @@ pub trait SystemGuest: Guest {
 
     /// Tells the vCPU's own timer what time it is, in ticks of the machine's counter.
     fn set_time(state: &mut Self::State, ticks: u64);
+
+    /// Tells how time follows from the counter that translated code reads.
+    fn set_time_scale(state: &mut Self::State, scale: TimeScale);
 
     /// When the vCPU's own timer wants [`SystemGuest::set_time`] next, in ticks; `None`: never.
     fn timer(state: &Self::State) -> Option<u64>;

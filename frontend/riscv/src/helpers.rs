@@ -35,6 +35,8 @@ pub(crate) enum HelperId {
     Wfi,
     /// `sfence.vma` and `sinval.vma`
     FenceVma,
+    /// `time` from the back end's counter
+    Time,
 }
 
 /// The helpers of a program.

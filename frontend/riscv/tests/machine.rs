@@ -1,7 +1,8 @@
 //! Privileged programs on the IR interpreter, with the least run loop that a machine needs.
 
 use isomorph_frontend::{
-    CodeSource, Guest, Limits, MemoryAccess, PhysicalMemory, SystemGuest, TlbFlush, translate_block,
+    CodeSource, Guest, Limits, MemoryAccess, PhysicalMemory, SystemGuest, TimeScale, TlbFlush,
+    translate_block,
 };
 use isomorph_ir::interp::{Exit, FpEnv, Helpers, Interp, MemFault, Memory};
 use isomorph_ir::{Builder, Order, TrapKind, verify};
@@ -444,9 +445,11 @@ fn counters_need_permission() {
     let mut machine = Machine::new(&program)
         .with(&ENTER_REGISTERS)
         .with(&[(9, 7), (11, at)]);
+    let (multiplier, offset) = (3 << 31, 5);
+    RiscvMachine::set_time_scale(&mut machine.state, TimeScale { multiplier, offset });
     machine.run();
     assert_eq!(machine.trapped(), (8, 0));
-    assert_eq!(machine.state.regs.x[12..15], [1000, 1001, 1002]);
+    assert_eq!(machine.state.regs.x[12..15], [1000, 1506, 1002]);
 }
 
 #[test]

@@ -64,8 +64,9 @@ impl Translator<'_> {
                     return self.illegal();
                 }
                 if number == TIME {
-                    let d = self.xd(access.rd);
-                    self.b.counter(1, d);
+                    let raw = self.b.counter(1, Dst::Temp);
+                    let (d, args) = (self.xd(access.rd), [raw, Val::NONE, Val::NONE]);
+                    self.b.helper(HelperId::Time as u32, d, args);
                 } else {
                     self.csr_by_table(number, access);
                 }

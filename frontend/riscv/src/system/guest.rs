@@ -1,8 +1,8 @@
 //! A machine's hart as the translator and the engine see it.
 
 use isomorph_frontend::{
-    Guest, Helper, MemoryAccess, PhysicalMemory, Step, SystemGuest, TlbContext, TlbFlush,
-    Translation,
+    Guest, Helper, MemoryAccess, PhysicalMemory, Step, SystemGuest, TimeScale, TlbContext,
+    TlbFlush, Translation,
 };
 use isomorph_ir::{Builder, GlobalTable, TrapKind};
 
@@ -181,6 +181,10 @@ impl SystemGuest for RiscvMachine {
 
     fn set_time(state: &mut HartState, ticks: u64) {
         state.sys.timer_pending = ticks >= state.sys.stimecmp;
+    }
+
+    fn set_time_scale(state: &mut HartState, scale: TimeScale) {
+        state.sys.time = scale;
     }
 
     fn timer(state: &HartState) -> Option<u64> {

@@ -22,7 +22,7 @@ pub(crate) enum Outcome {
 pub(crate) const ILLEGAL_RETURN: u64 = 1;
 
 const FLOAT: usize = 5;
-const COUNT: usize = FLOAT + 7;
+const COUNT: usize = FLOAT + 8;
 
 /// In the order of [`crate::helpers::HelperId`].
 pub(crate) static HELPERS: &[Helper<HartState>] = &{
@@ -40,6 +40,7 @@ pub(crate) static HELPERS: &[Helper<HartState>] = &{
         named("sret", sret),
         named("wfi", wfi),
         named("fence-vma", fence_vma),
+        named("time", time),
     ];
     all
 };
@@ -88,6 +89,10 @@ extern "C" fn note_counters(state: &mut HartState, cycle: u64, retired: u64, _: 
     let [cycles, instructions] = &mut state.sys.counters;
     (cycles.raw, instructions.raw) = (cycle, retired);
     0
+}
+
+extern "C" fn time(state: &mut HartState, raw: u64, _: u64, _: u64) -> u64 {
+    state.sys.time.of(raw)
 }
 
 extern "C" fn mret(state: &mut HartState, _: u64, _: u64, _: u64) -> u64 {

@@ -27,7 +27,7 @@ pub use trap::{Exception, cause, interrupt};
 use crate::cpu::CpuModel;
 use crate::decode::ext;
 use crate::state::State;
-use isomorph_frontend::TlbFlush;
+use isomorph_frontend::{TimeScale, TlbFlush};
 
 pub(crate) use helpers::{HELPERS, ILLEGAL_RETURN, Outcome};
 
@@ -135,6 +135,7 @@ pub struct System {
     /// `mcycle` and `minstret`.
     pub(crate) counters: [Counter; 2],
     pub(crate) pmp: Pmp,
+    pub(crate) time: TimeScale,
     /// What the engine is to forget before it goes on.
     pub(crate) flush: Option<TlbFlush>,
 }
@@ -209,6 +210,7 @@ impl System {
             hart_id,
             counters: [Counter::default(); 2],
             pmp: Pmp::default(),
+            time: TimeScale::default(),
             flush: Some(TlbFlush::All),
         }
     }
