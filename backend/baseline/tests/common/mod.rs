@@ -2,6 +2,8 @@
 
 #![allow(dead_code)]
 
+pub mod paging;
+
 use isomorph_baseline::{
     Compiled, EmitError, Emitter, ExitReason, GUEST_OFFSET, Header, JUMP_CACHE_LEN,
     JUMP_CACHE_OFFSET, Layout, Memory, RESERVE_LEN, flags_of, fp_runtime_table, mxcsr_of,
@@ -100,6 +102,10 @@ pub struct Machine {
 
 impl Machine {
     pub fn new(helpers: Vec<usize>) -> Self {
+        Self::with_memory(helpers, Memory::Identity)
+    }
+
+    pub fn with_memory(helpers: Vec<usize>, memory: Memory) -> Self {
         // SAFETY: an anonymous mapping at an address of the kernel's choice touches nothing else.
         let code = unsafe {
             libc::mmap(
@@ -115,7 +121,7 @@ impl Machine {
         let code = code.cast::<u8>();
         let mut emitter = Emitter::new(Layout {
             globals: &TABLE,
-            memory: Memory::Identity,
+            memory,
         });
         emitter.set_runtime_base(code as u64);
         let runtime = &emitter.runtime().code;
