@@ -12,6 +12,8 @@
 //! - At every return and landing `rax` holds the guest pc that is returned to.
 //! - A cycle of guest control flow passes a polled entry: edges that lead backward and the jump
 //!   cache lead to polled entries.
+//! - With a software TLB no linked edge leads to another page, and nothing that was learnt from
+//!   the TLB outlives a block, a call, a helper, a fence or a slow path.
 #![forbid(unsafe_code)]
 
 mod asm;

@@ -42,9 +42,14 @@ fn inst(r: &mut Random) -> Inst {
 
 #[test]
 fn any_block_compiles_or_is_refused() {
+    try_random(Memory::Identity);
+    try_random(Memory::Tlb { bits: 9 });
+}
+
+fn try_random(memory: Memory) {
     let mut emitter = Emitter::new(Layout {
         globals: &TABLE,
-        memory: Memory::Identity,
+        memory,
     });
     let mut out = Compiled::default();
     let mut fine = 0;
