@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::paging::{BITS, Paging};
+use common::paging::{BITS, Paging, addend};
 use common::{FLOATS, INTS, Left, Machine, Random, TABLE, f, x};
 use isomorph_baseline::{ExitReason, Memory};
 use isomorph_ir::interp::{Exit, FlatMemory, FpEnv, Helpers, Interp};
@@ -641,7 +641,7 @@ fn as_exit(m: &Machine, left: Left) -> Exit {
 }
 
 #[repr(align(16))]
-struct Aligned([u8; BUFFER]);
+struct Aligned([u8; 2 * BUFFER]);
 
 fn run_rounds(rounds: u64, kinds: usize, paged: bool) {
     let seed = std::env::var("ISOMORPH_SEED")
@@ -661,10 +661,14 @@ fn run_rounds(rounds: u64, kinds: usize, paged: bool) {
     let mut m = Machine::with_memory(Vec::new(), memory);
     let mut paging = Paging::new(&mut m);
     let mut b = Builder::new(&TABLE);
-    let mut buffer = Box::new(Aligned([0; BUFFER]));
+    let mut buffer = Box::new(Aligned([0; 2 * BUFFER]));
     let host = buffer.0.as_ptr() as u64;
     // The middle of the buffer is where a page ends.
     let address = if paged { 0x12_3456_7f80 } else { host };
+    let place = |n: usize| match paged {
+        true => n + addend(0, address + n as u64) as usize,
+        false => n,
+    };
     for round in 0..rounds {
         let mut r = Random(seed.wrapping_add(round << 20));
         b.start(0x1000, 0);
@@ -698,7 +702,9 @@ fn run_rounds(rounds: u64, kinds: usize, paged: bool) {
         for byte in &mut memory.bytes {
             *byte = r.next() as u8;
         }
-        buffer.0.copy_from_slice(&memory.bytes);
+        for (n, byte) in memory.bytes.iter().enumerate() {
+            buffer.0[place(n)] = *byte;
+        }
         if paged {
             paging.host = host.wrapping_sub(address);
             paging.keep = r.below(2) == 0;
@@ -751,7 +757,7 @@ fn run_rounds(rounds: u64, kinds: usize, paged: bool) {
             );
         }
         assert!(
-            buffer.0 == memory.bytes[..],
+            (0..BUFFER).all(|n| buffer.0[place(n)] == memory.bytes[n]),
             "round {round}: memory differs\n{}",
             text()
         );

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::paging::{BITS, Paging};
+use common::paging::{BITS, Paging, SKEW, addend};
 use common::{Left, Machine, TABLE, x};
 use isomorph_baseline::{ExitReason, MemKind, Memory};
 use isomorph_ir::{AtomicOp, Builder, Cond, Dst, JumpKind, MemOp, Type, Val};
@@ -15,6 +15,11 @@ const PAGE: u64 = 4096;
 
 #[repr(align(4096))]
 struct Pages([u8; 3 * PAGE as usize]);
+
+/// Where the byte `offset` behind `GUEST` is in the pages.
+fn place(offset: u64) -> usize {
+    offset.wrapping_add(addend(0, GUEST + offset)) as usize
+}
 
 struct Bench {
     m: Machine,
@@ -37,8 +42,8 @@ impl Bench {
     }
 
     fn word(&self, offset: u64) -> u64 {
-        let at = offset as usize;
-        u64::from_le_bytes(self.pages.0[at..at + 8].try_into().expect("8 bytes"))
+        let byte = |n| u64::from(self.pages.0[place(offset + n)]) << (8 * n);
+        (0..8).map(byte).sum()
     }
 
     fn x(&mut self, n: usize) -> u64 {
@@ -237,7 +242,7 @@ fn reservations_are_of_host_addresses() {
         assert_eq!(t.word(64), 99);
         // The same bytes under another name.
         t.paging.fill(GUEST, true, true);
-        t.paging.host = t.paging.host.wrapping_sub(PAGE);
+        t.paging.host = t.paging.host.wrapping_sub(PAGE + SKEW);
         t.paging.fill(GUEST + PAGE, true, true);
         t.set(4, GUEST + PAGE + 64);
         t.set(5, 100);
@@ -275,8 +280,9 @@ fn accesses_off_one_base_share_a_probe() {
             (false, false, false),
         ] {
             let mut t = Bench::new();
-            let place = (at + 24) as usize;
-            t.pages.0[place..place + 8].copy_from_slice(&(GUEST + 0x100).to_le_bytes());
+            for (n, byte) in (at + 24..).zip((GUEST + 0x100).to_le_bytes()) {
+                t.pages.0[place(n)] = byte;
+            }
             t.paging.keep = keep;
             t.paging.clear(None);
             for (page, there) in [(GUEST, one), (GUEST + PAGE, two)] {

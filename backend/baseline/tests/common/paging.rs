@@ -10,6 +10,13 @@ use std::cell::RefCell;
 pub const BITS: u32 = 4;
 const ENTRIES: usize = 1 << BITS;
 const WORDS: usize = TLB_ENTRY_LEN / 8;
+/// Bytes that pages of odd number lie further than the others.
+pub const SKEW: u64 = 256;
+
+/// What leads from a guest address to the host's, `host` doing so for even pages.
+pub fn addend(host: u64, address: u64) -> u64 {
+    host.wrapping_add((address >> 12 & 1) * SKEW)
+}
 
 /// What the slow path was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,20 +103,37 @@ fn fill(entries: &mut [u64], address: u64, host: u64, (read, write): (bool, bool
     let page = address & !0xfff;
     entry[TLB_READ / 8] = if read { page } else { page | 2 };
     entry[TLB_WRITE / 8] = if write { page } else { page | 2 };
-    entry[TLB_ADDEND / 8] = host;
+    entry[TLB_ADDEND / 8] = addend(host, address);
 }
 
-fn read(host: u64, bytes: u32) -> u64 {
-    let mut value = [0; 8];
-    // SAFETY: tests access only their buffer; no other thread has it.
-    unsafe { std::ptr::copy_nonoverlapping(host as *const u8, value.as_mut_ptr(), bytes as usize) };
-    u64::from_le_bytes(value)
+/// Where an access is.
+#[derive(Clone, Copy)]
+struct Place {
+    host: u64,
+    address: u64,
 }
 
-fn write(host: u64, bytes: u32, value: u64) {
-    let value = value.to_le_bytes();
-    // SAFETY: as above.
-    unsafe { std::ptr::copy_nonoverlapping(value.as_ptr(), host as *mut u8, bytes as usize) };
+impl Place {
+    /// Host address of byte `n`.
+    fn byte(self, n: u64) -> u64 {
+        let at = self.address.wrapping_add(n);
+        at.wrapping_add(addend(self.host, at))
+    }
+
+    fn read(self, from: u64, bytes: u32) -> u64 {
+        (0..u64::from(bytes)).fold(0, |value, n| {
+            // SAFETY: tests access only their buffer; no other thread has it.
+            let byte = unsafe { *(self.byte(from + n) as *const u8) };
+            value | u64::from(byte) << (8 * n)
+        })
+    }
+
+    fn write(self, from: u64, bytes: u32, value: u64) {
+        for n in 0..u64::from(bytes) {
+            // SAFETY: as above.
+            unsafe { *(self.byte(from + n) as *mut u8) = (value >> (8 * n)) as u8 };
+        }
+    }
 }
 
 /// `value` as memory has it, and back.
@@ -146,33 +170,38 @@ extern "C" fn slow(header: *mut Header, address: u64, request: u64, value: u64) 
                 unsafe { std::slice::from_raw_parts_mut(s.tlb as *mut u64, ENTRIES * WORDS) };
             fill(entries, address, s.host, (true, true));
         }
-        perform(header, address.wrapping_add(s.host), request, value)
+        let place = Place {
+            host: s.host,
+            address,
+        };
+        perform(header, place, request, value)
     })
 }
 
-fn perform(header: &mut Header, host: u64, request: MemRequest, value: u64) -> u64 {
+fn perform(header: &mut Header, place: Place, request: MemRequest, value: u64) -> u64 {
     let mem = request.mem();
     let bytes = mem.bytes();
+    let host = place.byte(0);
     if request.kind() == MemKind::CasPair {
-        let old = [read(host, 8), read(host + 8, 8)];
+        let old = [place.read(0, 8), place.read(8, 8)];
         if old == [header.args[0], header.args[1]] {
-            write(host, 8, header.args[2]);
-            write(host + 8, 8, header.args[3]);
+            place.write(0, 8, header.args[2]);
+            place.write(8, 8, header.args[3]);
         }
         header.args[1] = old[1];
         return old[0];
     }
-    let raw = read(host, bytes);
+    let raw = place.read(0, bytes);
     let old = request.extend(swapped(mem, raw));
     let cut = |x: u64| x << (64 - bytes * 8) >> (64 - bytes * 8);
     match request.kind() {
         MemKind::Load => {}
-        MemKind::Store => write(host, bytes, swapped(mem, value)),
+        MemKind::Store => place.write(0, bytes, swapped(mem, value)),
         MemKind::Rmw => {
             let op = request.atomic().expect("an operation");
-            write(host, bytes, modify(op, raw, value, bytes * 8));
+            place.write(0, bytes, modify(op, raw, value, bytes * 8));
         }
-        MemKind::Cas if raw == cut(value) => write(host, bytes, header.args[2]),
+        MemKind::Cas if raw == cut(value) => place.write(0, bytes, header.args[2]),
         MemKind::LoadReserved => {
             header.reserve_addr = host;
             header.reserve_value = old;
@@ -184,7 +213,7 @@ fn perform(header: &mut Header, host: u64, request: MemRequest, value: u64) -> u
                 && header.reserve_version == version(header, host, 0);
             header.reserve_addr = 1;
             if held {
-                write(host, bytes, value);
+                place.write(0, bytes, value);
                 version(header, host, 2);
             }
             return u64::from(!held);
