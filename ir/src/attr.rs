@@ -245,10 +245,16 @@ named_enum! {
         Misaligned = "misaligned",
         /// Instruction memory changed (fence.i); the pc is the next instruction's.
         InsnSync = "insnsync",
-        /// The translation mode may have changed (rounding mode); the pc is the next one.
+        /// What the guest state asks of the engine may have changed (rounding or processor mode,
+        /// address translation, interrupts); the pc is where to go on.
         Mode = "mode",
         /// The guest waits in a loop and offers the host thread; the pc is the next one.
         Yield = "yield",
+        /// The guest waits for an interrupt; the pc is the next one.
+        Wfi = "wfi",
+        /// A return from a trap handler, which changes the translation mode; the info operand
+        /// holds where to go on.
+        Return = "return",
     }
 }
 

@@ -56,6 +56,11 @@ impl Mem {
         Self::base(RUNTIME, offset as i32)
     }
 
+    /// The operand with `index` added.
+    pub(crate) const fn plus(self, index: u8) -> Self {
+        Self { index, ..self }
+    }
+
     /// The operand `by` bytes further.
     pub(crate) const fn offset(self, by: i32) -> Self {
         Self {

@@ -39,6 +39,7 @@ impl Compile<'_> {
 
     /// Moves a result, loaded into `r` (a scratch register), to `d`.
     fn result_from(&mut self, v: Val, r: u8) {
+        self.end_atomic();
         self.regs.next_op();
         let d = self.dst(v, Opnd::R(r));
         self.asm.mov(true, d, r);
@@ -59,7 +60,8 @@ impl Compile<'_> {
     /// Brings an address to a register that is mapped or `rdx`, checked for alignment, and parks
     /// the value operand in a mapped register or memory. All scratch registers are free then but
     /// `rdx`.
-    fn atomic_operands(&mut self, mem: MemOp, a: Opnd, values: &mut [Opnd]) -> Mem {
+    fn atomic_operands(&mut self, i: &Inst, a: Opnd, values: &mut [Opnd]) -> Mem {
+        let mem = MemOp(i.aux);
         for (n, o) in values.iter_mut().enumerate() {
             match *o {
                 Opnd::R(r) if r >= 3 => {}
@@ -80,6 +82,9 @@ impl Compile<'_> {
             }
         };
         let at = Mem::base(at, 0);
+        if self.tlb.is_some() {
+            return self.tlb_atomic(i, at, values);
+        }
         if mem.aligned() && mem.bytes() > 1 {
             self.asm.lea(true, RDX, at);
             self.aligned_or_trap(mem, RDX);
@@ -96,7 +101,7 @@ impl Compile<'_> {
         }
         let a = self.take(i.a);
         let mut values = [self.take(i.b)];
-        let at = self.atomic_operands(mem, a, &mut values);
+        let at = self.atomic_operands(i, a, &mut values);
         let value = values[0];
         let unused = i.d.as_temp().is_some() && self.regs.uses(i.d) == 0;
         match op {
@@ -157,7 +162,7 @@ impl Compile<'_> {
         }
         let a = self.take(i.a);
         let mut values = [self.take(i.b), self.take(i.c)];
-        let at = self.atomic_operands(mem, a, &mut values);
+        let at = self.atomic_operands(i, a, &mut values);
         self.to(true, RAX, values[0]);
         self.to(true, RCX, values[1]);
         self.locked(CMPXCHG, mem, RCX, at);
@@ -183,11 +188,15 @@ impl Compile<'_> {
         }
         self.regs.flush(self.asm);
         self.to(true, RAX, a);
-        self.aligned_or_trap(MemOp(mem.0 & !7 | 4).with_alignment(), RAX);
-        // Faults here, if it does.
-        self.asm.byte(0xf0);
-        self.asm
-            .alu_imm(Alu::Or, false, Rm::M(Mem::base(RAX, 0)), 0);
+        if self.tlb.is_some() {
+            self.tlb_cas_pair(i);
+        } else {
+            self.aligned_or_trap(MemOp(mem.0 & !7 | 4).with_alignment(), RAX);
+            // Faults here, if it does.
+            self.asm.byte(0xf0);
+            self.asm
+                .alu_imm(Alu::Or, false, Rm::M(Mem::base(RAX, 0)), 0);
+        }
         self.asm.store(true, scratch_word(0), RBX);
         self.asm.store(true, scratch_word(1), 8);
         self.asm.mov(true, 8, RAX);
@@ -201,6 +210,7 @@ impl Compile<'_> {
             .op(Opc::two(0, 0xc7), true, 1, Rm::M(Mem::base(8, 0)));
         self.asm.load(true, RBX, scratch_word(0));
         self.asm.load(true, 8, scratch_word(1));
+        self.end_atomic();
         self.regs.next_op();
         self.regs.reserve_scratch(RDX);
         let d = self.dst(i.d, Opnd::R(RAX));
@@ -230,7 +240,7 @@ impl Compile<'_> {
             return;
         }
         let a = self.take(i.a);
-        let at = self.atomic_operands(mem, a, &mut []);
+        let at = self.atomic_operands(i, a, &mut []);
         self.asm.op(LEA, true, RDX, Rm::M(at));
         self.bucket(RDX);
         self.asm.load(true, RCX, Mem::base(RCX, 0));
@@ -253,7 +263,7 @@ impl Compile<'_> {
         }
         let a = self.take(i.a);
         let mut values = [self.take(i.b)];
-        let at = self.atomic_operands(mem, a, &mut values);
+        let at = self.atomic_operands(i, a, &mut values);
         self.asm.op(LEA, true, RDX, Rm::M(at));
         self.asm
             .alu(Alu::Cmp, true, RDX, Rm::M(field!(reserve_addr)));

@@ -84,7 +84,9 @@ pub enum ExitReason {
     Trap = 2,
     /// [`crate::Header::irq`] was set; the pc is in the header.
     Irq = 3,
-    /// The signal handler sent the thread to [`Runtime::exit_fault`].
+    /// The signal handler sent the thread to [`Runtime::exit_fault`] (payload 0), or an access
+    /// faulted on the slow path: the payload is what [`crate::Header::mem_fault`] was, pc and
+    /// address are in the header.
     Fault = 4,
 }
 
@@ -137,6 +139,9 @@ pub struct Runtime {
     pub round_push: [u32; 4],
     /// Ends what `round_push` began.
     pub round_pop: u32,
+    /// Performs the access to address [`crate::Header::exit_info`] by
+    /// [`crate::Header::mem_runtime`]; no register changes.
+    pub mem_slow: u32,
     /// Offset of the constants.
     pub consts: u32,
 }

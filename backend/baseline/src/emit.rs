@@ -36,6 +36,10 @@ pub(crate) enum Cold {
         d: u8,
         ty: Type,
     },
+    /// An access that missed the TLB.
+    Mem(crate::tlb::ColdMem),
+    /// A conditional exit to another page.
+    PageExit { from: Fix, target: u64 },
     /// Anything that `fp` does out of line.
     Fp(crate::fp::ColdFp),
 }
@@ -55,6 +59,8 @@ pub(crate) struct Compile<'a> {
     /// Fixes of `cmp rax, [cell]` by landing.
     pub(crate) cells: &'a mut Vec<Fix>,
     pub(crate) error: Option<EmitError>,
+    /// What is known of the software TLB, if there is one.
+    pub(crate) tlb: Option<crate::tlb::Probes>,
 }
 
 impl Compile<'_> {
@@ -338,6 +344,11 @@ impl Compile<'_> {
                 self.asm.bind(from);
                 self.load_nan(d, ty);
                 self.asm.jmp_to(back);
+            }
+            Cold::Mem(item) => self.cold_mem(&item),
+            Cold::PageExit { from, target } => {
+                self.asm.bind(from);
+                self.page_exit(target);
             }
             Cold::Fp(item) => self.cold_fp(item),
         }

@@ -15,12 +15,19 @@ impl Compile<'_> {
         };
         let (a, b) = (self.take(i.a), self.take(i.b));
         let (start, cc) = self.compare(i.ty, cond, a, b);
+        if self.leaves_page(i.pc()) {
+            let (from, target) = (self.asm.jcc(cc), i.pc());
+            return self.cold.push(Cold::PageExit { from, target });
+        }
         self.asm.align_rel32(start, 2);
         let fix = self.asm.jcc(cc);
         self.edge(fix, i.pc(), false);
     }
 
     pub(crate) fn exit(&mut self, i: &Inst) {
+        if self.leaves_page(i.pc()) {
+            return self.page_exit(i.pc());
+        }
         self.asm.align_rel32(self.asm.pos(), 1);
         let fix = self.asm.jmp();
         self.edge(fix, i.pc(), false);
@@ -38,6 +45,15 @@ impl Compile<'_> {
     }
 
     pub(crate) fn call(&mut self, i: &Inst) {
+        if self.leaves_page(i.pc()) {
+            let code = self.page_probe(i.pc());
+            let from = self.asm.jcc(Cc::Ne);
+            self.asm.call_mem(code);
+            let back = self.asm.pos();
+            self.cold.push(Cold::CallMiss { from, back });
+            let ret = self.take(i.a);
+            return self.landing(ret);
+        }
         self.asm.align_rel32(self.asm.pos(), 1);
         let fix = self.asm.call();
         self.edge(fix, i.pc(), true);

@@ -23,6 +23,21 @@ pub const RBP_BIAS: usize = GUEST_OFFSET + 120;
 /// `(addr >> 4) & (RESERVE_LEN - 1)`.
 pub const RESERVE_LEN: usize = 4096;
 
+/// Bytes of an entry of the software TLB: three tags, then host address minus guest address.
+///
+/// A tag is the page's address if the entry permits the access without the slow path; anything
+/// else has a bit of 0–11 set.
+pub const TLB_ENTRY_LEN: usize = 32;
+/// Offset of a TLB entry's tag for loads.
+pub const TLB_READ: usize = 0;
+/// Offset of a TLB entry's tag for stores and atomics.
+pub const TLB_WRITE: usize = 8;
+/// Offset of a TLB entry's addend.
+pub const TLB_ADDEND: usize = 24;
+
+/// Number of registers off which accesses are coalesced at a time.
+pub(crate) const ADDENDS: usize = 4;
+
 /// Head of a vCPU's memory; the guest state follows at [`GUEST_OFFSET`] and the jump cache at
 /// [`JUMP_CACHE_OFFSET`]. The whole lies in one zero-initialised allocation.
 #[derive(Debug)]
@@ -68,7 +83,17 @@ pub struct Header {
     /// Scratch registers during an out-of-line floating-point operation.
     pub saved: [u64; 6],
     /// Free for the engine.
-    pub engine: [u64; 10],
+    pub engine: [u64; 3],
+    /// Address of the software TLB's entries ([`crate::Memory::Tlb`]), 32-byte aligned. It may
+    /// change whenever generated code is stopped.
+    pub tlb: usize,
+    /// Address of the function for accesses that miss the TLB, see [`crate::MemFunction`].
+    pub mem_runtime: usize,
+    /// Set by that function if the access faults: generated code then leaves with `Fault`, this
+    /// as the payload (not 0, at most 56 bits), and clears it.
+    pub mem_fault: u64,
+    /// Host address minus guest address of accesses off one register (bit 0 set: not known).
+    pub mem_addends: [u64; ADDENDS],
     /// MXCSR of the host while generated code runs.
     pub host_mxcsr: u32,
     /// MXCSR scratch of runtime stubs.
@@ -112,7 +137,11 @@ impl Header {
             fault_addr: 0,
             fault_code: 0,
             saved: [0; 6],
-            engine: [0; 10],
+            engine: [0; 3],
+            tlb: 0,
+            mem_runtime: 0,
+            mem_fault: 0,
+            mem_addends: [1; ADDENDS],
             host_mxcsr: MXCSR_DEFAULT,
             mxcsr_scratch: 0,
             irq: AtomicU32::new(0),

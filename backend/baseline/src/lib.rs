@@ -12,6 +12,8 @@
 //! - At every return and landing `rax` holds the guest pc that is returned to.
 //! - A cycle of guest control flow passes a polled entry: edges that lead backward and the jump
 //!   cache lead to polled entries.
+//! - With a software TLB no linked edge leads to another page, and nothing that was learnt from
+//!   the TLB outlives a block, a call, a helper, a fence or a slow path.
 #![forbid(unsafe_code)]
 
 mod asm;
@@ -26,12 +28,15 @@ mod mem;
 mod regs;
 mod runtime;
 mod soft;
+mod tlb;
 
 pub use compiled::{Compiled, EdgeSite, EmitError, ExitReason, Landing, MapEntry, Runtime};
 pub use header::{
     GUEST_OFFSET, Header, JUMP_CACHE_LEN, JUMP_CACHE_OFFSET, JumpCacheEntry, MXCSR_DEFAULT,
-    RBP_BIAS, RESERVE_LEN, SPILL_SLOTS, flags_of, mxcsr_of,
+    RBP_BIAS, RESERVE_LEN, SPILL_SLOTS, TLB_ADDEND, TLB_ENTRY_LEN, TLB_READ, TLB_WRITE, flags_of,
+    mxcsr_of,
 };
+pub use tlb::{MemFunction, MemKind, MemRequest};
 
 use isomorph_ir::{Block, GlobalTable};
 
@@ -40,6 +45,22 @@ use isomorph_ir::{Block, GlobalTable};
 pub struct Layout {
     /// The guest's globals.
     pub globals: &'static GlobalTable,
+    /// How guest addresses become host addresses.
+    pub memory: Memory,
+}
+
+/// How guest addresses become host addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Memory {
+    /// They are the same.
+    Identity,
+    /// Through a software TLB at [`Header::tlb`], of 2^`bits` entries (at most 2^12): entry
+    /// `(address >> 12) & (2^bits - 1)` answers. Direct exits to another page are looked up in
+    /// the jump cache, since another mapping may apply there by then.
+    Tlb {
+        /// Log2 of the number of entries.
+        bits: u32,
+    },
 }
 
 /// Compiles blocks. Keeps its storage from block to block.
@@ -51,6 +72,7 @@ pub struct Emitter {
     regs: regs::Regs,
     cold: Vec<emit::Cold>,
     cells: Vec<asm::Fix>,
+    tlb: Option<tlb::Probes>,
 }
 
 impl Emitter {
@@ -64,6 +86,7 @@ impl Emitter {
             regs,
             cold: Vec::new(),
             cells: Vec::new(),
+            tlb: tlb::Probes::new(layout.memory),
         }
     }
 
@@ -104,6 +127,7 @@ impl Emitter {
             pc: block.pc,
             at: 0,
             cells: &mut self.cells,
+            tlb: self.tlb.clone(),
             error: None,
         };
         compile.run(first_edge)?;

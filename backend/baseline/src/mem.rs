@@ -1,5 +1,6 @@
 //! Guest loads, stores and fences. A guest address is the host address: an access that the guest
-//! may not make faults on the host, with the guest state precise.
+//! may not make faults on the host, with the guest state precise. (`tlb` has them where there is
+//! a software TLB.)
 
 use crate::asm::{
     Alu, Cc, MOV_STORE, MOV_STORE8, MOV_STORE16, MOVBE_LOAD, MOVBE_LOAD16, MOVBE_STORE,
@@ -72,6 +73,9 @@ impl Compile<'_> {
     }
 
     pub(crate) fn op_load(&mut self, i: &Inst) {
+        if self.tlb.is_some() {
+            return self.tlb_load(i);
+        }
         let mem = MemOp(i.aux);
         let a = self.take(i.a);
         let at = self.address(a, i.imm);
@@ -128,6 +132,9 @@ impl Compile<'_> {
     }
 
     pub(crate) fn op_store(&mut self, i: &Inst) {
+        if self.tlb.is_some() {
+            return self.tlb_store(i);
+        }
         let mem = MemOp(i.aux);
         let (a, b) = (self.take(i.a), self.take(i.b));
         let at = self.address(a, i.imm);
@@ -153,7 +160,7 @@ impl Compile<'_> {
         }
     }
 
-    fn store_int(&mut self, mem: MemOp, at: Mem, b: Opnd) {
+    pub(crate) fn store_int(&mut self, mem: MemOp, at: Mem, b: Opnd) {
         if let Opnd::I(x) = b
             && (mem.size_log2() < 3 || x as i32 as i64 as u64 == x)
         {
@@ -167,7 +174,7 @@ impl Compile<'_> {
         }
     }
 
-    fn store_swapped(&mut self, mem: MemOp, at: Mem, b: u8) {
+    pub(crate) fn store_swapped(&mut self, mem: MemOp, at: Mem, b: u8) {
         match mem.size_log2() {
             1 => self.asm.op(MOVBE_STORE16, false, b, Rm::M(at)),
             n => self.asm.op(MOVBE_STORE, n == 3, b, Rm::M(at)),
@@ -175,7 +182,7 @@ impl Compile<'_> {
     }
 
     /// Orders everything: a locked operation on the vCPU's own line is cheaper than `mfence`.
-    fn full_fence(&mut self) {
+    pub(crate) fn full_fence(&mut self) {
         self.asm.byte(0xf0);
         let word = header(offset_of!(Header, scratch));
         self.asm.alu_imm(Alu::Or, false, Rm::M(word), 0);

@@ -333,6 +333,16 @@ impl Regs {
         self.busy.0 |= 1 << r;
     }
 
+    /// Gives scratch register `r` back, so that a result may be in it.
+    pub(crate) fn release_scratch(&mut self, r: u8) {
+        self.busy.0 &= !(1 << r);
+    }
+
+    /// Keeps register `r` to the end of the operation.
+    pub(crate) fn lock(&mut self, r: u8) {
+        self.locked.0 |= 1 << r;
+    }
+
     /// A free vector scratch register for this operation's own use.
     pub(crate) fn scratch_x(&mut self, asm: &mut Asm) -> u8 {
         let taken = self.locked.1 | self.busy.1;

@@ -3,7 +3,7 @@
 use crate::asm::{Alu, Asm, Cc, Mem, RAX, RBP, RBX, RCX, RDI, RDX, RSI, RSP, Rm, Shift, v};
 use crate::compiled::{ExitReason, Runtime};
 use crate::emit::Compile;
-use crate::header::{GUEST_OFFSET, Header, RBP_BIAS, rounding_control};
+use crate::header::{ADDENDS, GUEST_OFFSET, Header, RBP_BIAS, rounding_control};
 use crate::regs::{Opnd, Place, header};
 use std::mem::offset_of;
 
@@ -53,6 +53,7 @@ pub(crate) fn build(places: &[Place]) -> Runtime {
     calls(&mut asm, places, &mut rt);
     rounding(&mut asm, &mut rt);
     constants(&mut asm, &mut rt);
+    mem_slow(&mut asm, places, &mut rt, leave);
     rt.code = asm.bytes().to_vec();
     rt
 }
@@ -215,6 +216,47 @@ fn calls(asm: &mut Asm, places: &[Place], rt: &mut Runtime) {
         asm.vex(v::MOVSD_LOAD, false, r, 0, Rm::M(saved(r + 3)));
     }
     end(asm);
+}
+
+/// The slow path of an access. Any translation may have changed in it, so nothing that was known
+/// of addends holds after it.
+fn mem_slow(asm: &mut Asm, places: &[Place], rt: &mut Runtime, leave: u32) {
+    let saved = |n: u8| field!(saved).offset(i32::from(n) * 8);
+    align(asm);
+    rt.mem_slow = asm.pos();
+    for r in 0..3 {
+        asm.store(true, saved(r), r);
+        asm.vex(v::MOVSD_STORE, false, r, 0, Rm::M(saved(r + 3)));
+    }
+    store_state(asm, places);
+    asm.reserve();
+    asm.lea(true, RDI, Mem::base(RBP, -(RBP_BIAS as i32)));
+    asm.load(true, RSI, field!(exit_info));
+    asm.load(true, RDX, field!(scratch).offset(16));
+    asm.load(true, RCX, field!(scratch).offset(24));
+    asm.call_mem(field!(mem_runtime));
+    asm.store(true, field!(scratch).offset(24), RAX);
+    for n in 0..ADDENDS as i32 {
+        asm.store_imm(true, field!(mem_addends).offset(n * 8), 1);
+    }
+    asm.ldmxcsr(field!(mxcsr));
+    asm.load(true, RSP, field!(shadow_rsp));
+    load_globals(asm, places);
+    asm.reserve();
+    asm.alu_imm(Alu::Cmp, true, Rm::M(field!(mem_fault)), 0);
+    let fault = asm.jcc(Cc::Ne);
+    for r in 0..3 {
+        asm.load(true, r, saved(r));
+        asm.vex(v::MOVSD_LOAD, false, r, 0, Rm::M(saved(r + 3)));
+    }
+    asm.ret();
+    asm.bind(fault);
+    asm.pop(RCX);
+    asm.load(true, RAX, field!(mem_fault));
+    asm.store_imm(true, field!(mem_fault), 0);
+    asm.shift_imm(Shift::Shl, true, RAX, 8);
+    asm.alu_imm(Alu::Or, true, Rm::R(RAX), ExitReason::Fault as i32);
+    asm.jmp_to(leave);
 }
 
 fn rounding(asm: &mut Asm, rt: &mut Runtime) {

@@ -4,14 +4,17 @@
 mod common;
 
 use common::{TABLE, disassemble};
-use isomorph_baseline::{Compiled, Emitter, Layout};
+use isomorph_baseline::{Compiled, Emitter, Layout, Memory};
 use std::path::Path;
 
 /// Compiles a block for address 0x1000000, the runtime lying at 0.
-fn compile(text: &str) -> Compiled {
+fn compile(text: &str, memory: Memory) -> Compiled {
     let block = isomorph_ir::text::parse(text, &TABLE).expect("a block");
     isomorph_ir::verify(&block, &TABLE).expect("a valid block");
-    let mut emitter = Emitter::new(Layout { globals: &TABLE });
+    let mut emitter = Emitter::new(Layout {
+        globals: &TABLE,
+        memory,
+    });
     let mut out = Compiled::default();
     let done = emitter.compile(&block, 0x100_0000, 0, &mut out);
     assert_eq!(done, Ok(()));
@@ -34,7 +37,16 @@ fn listing(c: &Compiled) -> String {
 
 #[test]
 fn blocks_compile_to_what_they_did() {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/code");
+    compare_all("tests/code", Memory::Identity);
+}
+
+#[test]
+fn blocks_with_a_tlb_compile_to_what_they_did() {
+    compare_all("tests/code_tlb", Memory::Tlb { bits: 9 });
+}
+
+fn compare_all(dir: &str, memory: Memory) {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join(dir);
     let bless = std::env::var_os("BLESS").is_some();
     let mut wrong = String::new();
     let mut cases = 0;
@@ -45,7 +57,7 @@ fn blocks_compile_to_what_they_did() {
         }
         cases += 1;
         let text = std::fs::read_to_string(&path).expect("readable");
-        let got = listing(&compile(&text));
+        let got = listing(&compile(&text, memory));
         let expected = path.with_extension("asm");
         if bless {
             std::fs::write(&expected, &got).expect("written");

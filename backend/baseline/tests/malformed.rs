@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Random, TABLE};
-use isomorph_baseline::{Compiled, EmitError, Emitter, Layout};
+use isomorph_baseline::{Compiled, EmitError, Emitter, Layout, Memory};
 use isomorph_ir::{Block, Inst, Op, Temp, Type, Val};
 
 fn value(r: &mut Random) -> Val {
@@ -42,7 +42,15 @@ fn inst(r: &mut Random) -> Inst {
 
 #[test]
 fn any_block_compiles_or_is_refused() {
-    let mut emitter = Emitter::new(Layout { globals: &TABLE });
+    try_random(Memory::Identity);
+    try_random(Memory::Tlb { bits: 9 });
+}
+
+fn try_random(memory: Memory) {
+    let mut emitter = Emitter::new(Layout {
+        globals: &TABLE,
+        memory,
+    });
     let mut out = Compiled::default();
     let mut fine = 0;
     for seed in 0..100_000 {
@@ -66,7 +74,10 @@ fn any_block_compiles_or_is_refused() {
 
 #[test]
 fn a_block_must_end() {
-    let mut emitter = Emitter::new(Layout { globals: &TABLE });
+    let mut emitter = Emitter::new(Layout {
+        globals: &TABLE,
+        memory: Memory::Identity,
+    });
     let block = Block::default();
     let done = emitter.compile(&block, 0, 0, &mut Compiled::default());
     assert_eq!(done, Err(EmitError::NoEnd));

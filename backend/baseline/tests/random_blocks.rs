@@ -2,8 +2,9 @@
 
 mod common;
 
+use common::paging::{BITS, Paging, addend};
 use common::{FLOATS, INTS, Left, Machine, Random, TABLE, f, x};
-use isomorph_baseline::ExitReason;
+use isomorph_baseline::{ExitReason, Memory};
 use isomorph_ir::interp::{Exit, FlatMemory, FpEnv, Helpers, Interp};
 use isomorph_ir::{
     AtomicOp, Builder, Cond, Dst, JumpKind, MemOp, Op, Order, Rm, TrapKind, Type, Val,
@@ -314,10 +315,24 @@ impl Gen<'_> {
         self.keep64(d, v);
     }
 
+    /// Accesses off one base, until it is overwritten.
     fn memory(&mut self, buffer: u64) {
-        let offset = self.r.below(BUFFER / 8 - 2) as u64 * 8;
-        let base = x(0);
+        let base = self.r.pick(&[x(0), x(0), x(INTS - 1)]);
         self.b.constant(Type::I64, Dst::To(base), buffer);
+        for _ in 0..self.r.below(4) + 1 {
+            if self.access(base) {
+                break;
+            }
+            if self.r.below(3) == 0 {
+                self.b.insn_start(self.pc);
+                self.pc += 4;
+            }
+        }
+    }
+
+    /// One access; true if it overwrites the base.
+    fn access(&mut self, base: Val) -> bool {
+        let offset = self.r.below(BUFFER / 8 - 2) as u64 * 8;
         let flags = [0, 8, 16, 24];
         let mem =
             MemOp(self.r.below(4) as u8 | self.r.pick(&flags)).with_order(self.r.pick(Order::ALL));
@@ -327,6 +342,7 @@ impl Gen<'_> {
                 let d = self.int_dst();
                 let v = self.b.load(Type::I64, mem, d, base, disp);
                 self.keep64(d, v);
+                return d == Dst::To(base);
             }
             1 => {
                 let v = self.int();
@@ -353,6 +369,7 @@ impl Gen<'_> {
                 self.b.store(Type::F64, MemOp::U64, v, base, disp);
             }
         }
+        false
     }
 
     fn atomic(&mut self, buffer: u64) {
@@ -624,9 +641,9 @@ fn as_exit(m: &Machine, left: Left) -> Exit {
 }
 
 #[repr(align(16))]
-struct Aligned([u8; BUFFER]);
+struct Aligned([u8; 2 * BUFFER]);
 
-fn run_rounds(rounds: u64, kinds: usize) {
+fn run_rounds(rounds: u64, kinds: usize, paged: bool) {
     let seed = std::env::var("ISOMORPH_SEED")
         .ok()
         .and_then(|s| s.parse().ok());
@@ -636,10 +653,22 @@ fn run_rounds(rounds: u64, kinds: usize) {
         .and_then(|s| s.parse().ok());
     let rounds = more.unwrap_or(rounds);
     println!("ISOMORPH_SEED={seed}");
-    let mut m = Machine::new(Vec::new());
+    let memory = if paged {
+        Memory::Tlb { bits: BITS }
+    } else {
+        Memory::Identity
+    };
+    let mut m = Machine::with_memory(Vec::new(), memory);
+    let mut paging = Paging::new(&mut m);
     let mut b = Builder::new(&TABLE);
-    let mut buffer = Box::new(Aligned([0; BUFFER]));
-    let address = buffer.0.as_ptr() as u64;
+    let mut buffer = Box::new(Aligned([0; 2 * BUFFER]));
+    let host = buffer.0.as_ptr() as u64;
+    // The middle of the buffer is where a page ends.
+    let address = if paged { 0x12_3456_7f80 } else { host };
+    let place = |n: usize| match paged {
+        true => n + addend(0, address + n as u64) as usize,
+        false => n,
+    };
     for round in 0..rounds {
         let mut r = Random(seed.wrapping_add(round << 20));
         b.start(0x1000, 0);
@@ -673,7 +702,14 @@ fn run_rounds(rounds: u64, kinds: usize) {
         for byte in &mut memory.bytes {
             *byte = r.next() as u8;
         }
-        buffer.0.copy_from_slice(&memory.bytes);
+        for (n, byte) in memory.bytes.iter().enumerate() {
+            buffer.0[place(n)] = *byte;
+        }
+        if paged {
+            paging.host = host.wrapping_sub(address);
+            paging.keep = r.below(2) == 0;
+            paging.fill_some(address, &mut r);
+        }
         let mut state: Vec<u64> = (0..=INTS).map(|_| word(&mut r)).collect();
         state.extend((0..FLOATS).map(|_| double(&mut r)));
         state[0] = 0;
@@ -699,6 +735,15 @@ fn run_rounds(rounds: u64, kinds: usize) {
             .chunks(8)
             .map(|c| u64::from_le_bytes(c.try_into().expect("8 bytes")))
             .collect();
+        let exit = match exit {
+            // To another page a direct exit is looked up, too.
+            Exit::Direct { pc } if left.reason == ExitReason::Indirect => {
+                assert!(paged && pc >> 12 != 1, "round {round}\n{}", text());
+                let kind = JumpKind::Jump;
+                Exit::Indirect { pc, kind }
+            }
+            exit => exit,
+        };
         assert_eq!(as_exit(&m, left), exit, "round {round}\n{}", text());
         for n in 1..want.len() {
             let name = TABLE.globals[n].name;
@@ -712,7 +757,7 @@ fn run_rounds(rounds: u64, kinds: usize) {
             );
         }
         assert!(
-            buffer.0 == memory.bytes[..],
+            (0..BUFFER).all(|n| buffer.0[place(n)] == memory.bytes[n]),
             "round {round}: memory differs\n{}",
             text()
         );
@@ -727,10 +772,16 @@ fn run_rounds(rounds: u64, kinds: usize) {
 
 #[test]
 fn integer_blocks_agree() {
-    run_rounds(20_000, 10);
+    run_rounds(20_000, 10, false);
 }
 
 #[test]
 fn all_blocks_agree() {
-    run_rounds(20_000, 20);
+    run_rounds(20_000, 20, false);
+}
+
+#[test]
+fn blocks_with_a_tlb_agree() {
+    run_rounds(20_000, 10, true);
+    run_rounds(10_000, 20, true);
 }

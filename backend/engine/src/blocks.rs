@@ -132,6 +132,7 @@ impl Blocks {
         let mut code = CodeMemory::new(config.code_bytes)?;
         let mut emitter = Emitter::new(Layout {
             globals: G::globals(),
+            memory: isomorph_baseline::Memory::Identity,
         });
         code.append(&emitter.runtime().code)?;
         emitter.set_runtime_base(code.exec_base());

@@ -4,8 +4,12 @@
 //! total: bytes that are no instruction become a trap in the block, never an error.
 #![forbid(unsafe_code)]
 
+mod system;
 mod translate;
 
+pub use system::{
+    MemoryAccess, PhysicalMemory, SystemGuest, TimeScale, TlbContext, TlbFlush, Translation,
+};
 pub use translate::{Limits, translate_block};
 
 use isomorph_ir::{Builder, GlobalTable};

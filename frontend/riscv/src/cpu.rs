@@ -12,8 +12,8 @@ pub const CACHE_BLOCK_BYTES: u64 = 64;
 pub struct Features(u64);
 
 impl Features {
-    /// Everything there is.
-    pub const ALL: Self = Self((1 << ext::NAMES.len()) - 1);
+    /// Everything that a program can use.
+    pub const ALL: Self = Self((1 << ext::NAMES.len()) - 1).without(ext::S);
 
     /// The extensions of these bits.
     pub const fn new(bits: u64) -> Self {
@@ -244,6 +244,17 @@ impl CpuModel {
         text
     }
 
+    /// The ISA naming string of a whole machine, as its device tree has it: privileged extensions
+    /// follow the others.
+    pub fn machine_isa_string(&self) -> String {
+        let mut text = self.isa_string();
+        for name in PRIVILEGED {
+            text.push('_');
+            text.push_str(name);
+        }
+        text
+    }
+
     /// The `misa` register (privileged manual, section "Machine ISA Register"): MXL is 2 for 64
     /// bits, one bit for each single-letter extension, U for user mode.
     pub fn misa(&self) -> u64 {
@@ -332,7 +343,8 @@ fn property(features: Features, text: &str) -> Result<Features, CpuError> {
         .replace('_', "");
     let at = ext::NAMES
         .iter()
-        .position(|n| n.eq_ignore_ascii_case(&lower));
+        .position(|n| n.eq_ignore_ascii_case(&lower))
+        .filter(|at| 1 << at != ext::S);
     let bits = match at {
         Some(at) => 1 << at,
         None if lower == "g" => G,
@@ -389,6 +401,9 @@ const CPUINFO_ORDER: &[(&str, u64)] = &[
     ("zbc", ext::ZBC),
     ("zbs", ext::ZBS),
 ];
+
+/// Privileged extensions that every machine has, in the order of the naming string.
+const PRIVILEGED: &[&str] = &["sstc", "svadu", "svinval", "svnapot", "svpbmt"];
 
 /// Bits of `RISCV_HWPROBE_KEY_IMA_EXT_0` (Linux, `arch/riscv/include/uapi/asm/hwprobe.h`).
 const HWPROBE_BITS: &[(u32, u64)] = &[

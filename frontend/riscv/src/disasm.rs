@@ -6,6 +6,7 @@ use crate::cpu::Features;
 use crate::decode::{ALIASES, Condition, Kind, Op, Operand};
 use crate::semantics::fli_name;
 use crate::state::{F_NAMES, X_NAMES};
+use crate::system::csr;
 use crate::translate::{Fetched, decode, fetch};
 
 const ROUNDINGS: [&str; 8] = ["rne", "rtz", "rdn", "rup", "rmm", "?", "?", "dyn"];
@@ -81,8 +82,8 @@ fn operand(operand: &Operand, value: i64, pc: u64, out: &mut String) {
         Kind::Shamt => put!(out, "{value:#x}"),
         Kind::Target => put!(out, "{:x}", pc.wrapping_add(value as u64)),
         Kind::Upper => put!(out, "{:#x}", value >> 12 & 0xf_ffff),
-        Kind::Csr => match csr_name(value) {
-            Some(name) => out.push_str(name),
+        Kind::Csr => match csr::name(value as u16) {
+            Some(name) => out.push_str(&name),
             None => put!(out, "{value:#x}"),
         },
         Kind::Order => {
@@ -101,16 +102,4 @@ fn operand(operand: &Operand, value: i64, pc: u64, out: &mut String) {
         Kind::Rm => put!(out, ",{}", ROUNDINGS[(value & 7) as usize]),
         Kind::Fli => out.push_str(&fli_name(value)),
     }
-}
-
-fn csr_name(number: i64) -> Option<&'static str> {
-    Some(match number {
-        1 => "fflags",
-        2 => "frm",
-        3 => "fcsr",
-        0xc00 => "cycle",
-        0xc01 => "time",
-        0xc02 => "instret",
-        _ => return None,
-    })
 }

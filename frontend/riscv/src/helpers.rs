@@ -20,32 +20,54 @@ pub(crate) enum HelperId {
     DoubleToHalf,
     /// `fcvtmod.w.d`
     DoubleToWordModular,
+    /// The first of [`crate::system`]'s, which only machines have: marks the floating-point state
+    /// dirty.
+    FloatDirty,
+    /// An access to a control and status register.
+    Csr,
+    /// Notes the raw counters for the access that follows.
+    NoteCounters,
+    /// `mret`
+    Mret,
+    /// `sret`
+    Sret,
+    /// Whether `wfi` is allowed.
+    Wfi,
+    /// `sfence.vma` and `sinval.vma`
+    FenceVma,
+    /// `time` from the back end's counter
+    Time,
 }
+
+/// The helpers of a program.
+pub(crate) static HELPERS: &[Helper<State>] = &float_helpers();
 
 /// In the order of [`HelperId`]. Arguments: numbers of rd and rs1, rounding mode (an
 /// [`isomorph_ir::Rm`] number). Each writes its destination; the answer is the flags to raise.
-pub(crate) static HELPERS: &[Helper<State>] = &[
-    Helper {
-        name: "fcvt.s.h",
-        func: half_to_single,
-    },
-    Helper {
-        name: "fcvt.h.s",
-        func: single_to_half,
-    },
-    Helper {
-        name: "fcvt.d.h",
-        func: half_to_double,
-    },
-    Helper {
-        name: "fcvt.h.d",
-        func: double_to_half,
-    },
-    Helper {
-        name: "fcvtmod.w.d",
-        func: double_to_word_modular,
-    },
-];
+pub(crate) const fn float_helpers<S: AsMut<State>>() -> [Helper<S>; 5] {
+    [
+        Helper {
+            name: "fcvt.s.h",
+            func: half_to_single,
+        },
+        Helper {
+            name: "fcvt.h.s",
+            func: single_to_half,
+        },
+        Helper {
+            name: "fcvt.d.h",
+            func: half_to_double,
+        },
+        Helper {
+            name: "fcvt.h.d",
+            func: double_to_half,
+        },
+        Helper {
+            name: "fcvtmod.w.d",
+            func: double_to_word_modular,
+        },
+    ]
+}
 
 /// The rounding mode; the dynamic one is only asked for while `frm` is one of the host's four.
 fn rounding(state: &State, rm: u64) -> Rm {
@@ -84,28 +106,32 @@ fn set_half(state: &mut State, n: u64, bits: u16) {
     state.f[register(n)] = !0xffff | u64::from(bits);
 }
 
-extern "C" fn half_to_single(state: &mut State, rd: u64, rs1: u64, rm: u64) -> u64 {
+extern "C" fn half_to_single<S: AsMut<State>>(state: &mut S, rd: u64, rs1: u64, rm: u64) -> u64 {
+    let state = state.as_mut();
     let mut flags = Flags::default();
     let value = soft::f16_to_f32(unbox_half(state, rs1), rounding(state, rm), &mut flags);
     state.f[register(rd)] = !0xffff_ffff | u64::from(value);
     u64::from(flags.0)
 }
 
-extern "C" fn single_to_half(state: &mut State, rd: u64, rs1: u64, rm: u64) -> u64 {
+extern "C" fn single_to_half<S: AsMut<State>>(state: &mut S, rd: u64, rs1: u64, rm: u64) -> u64 {
+    let state = state.as_mut();
     let mut flags = Flags::default();
     let value = soft::f32_to_f16(unbox_single(state, rs1), rounding(state, rm), &mut flags);
     set_half(state, rd, value);
     u64::from(flags.0)
 }
 
-extern "C" fn half_to_double(state: &mut State, rd: u64, rs1: u64, rm: u64) -> u64 {
+extern "C" fn half_to_double<S: AsMut<State>>(state: &mut S, rd: u64, rs1: u64, rm: u64) -> u64 {
+    let state = state.as_mut();
     let mut flags = Flags::default();
     let value = soft::f16_to_f64(unbox_half(state, rs1), rounding(state, rm), &mut flags);
     state.f[register(rd)] = value;
     u64::from(flags.0)
 }
 
-extern "C" fn double_to_half(state: &mut State, rd: u64, rs1: u64, rm: u64) -> u64 {
+extern "C" fn double_to_half<S: AsMut<State>>(state: &mut S, rd: u64, rs1: u64, rm: u64) -> u64 {
+    let state = state.as_mut();
     let mut flags = Flags::default();
     let bits = state.f[register(rs1)];
     let value = soft::f64_to_f16(bits, rounding(state, rm), &mut flags);
@@ -113,7 +139,13 @@ extern "C" fn double_to_half(state: &mut State, rd: u64, rs1: u64, rm: u64) -> u
     u64::from(flags.0)
 }
 
-extern "C" fn double_to_word_modular(state: &mut State, rd: u64, rs1: u64, _: u64) -> u64 {
+extern "C" fn double_to_word_modular<S: AsMut<State>>(
+    state: &mut S,
+    rd: u64,
+    rs1: u64,
+    _: u64,
+) -> u64 {
+    let state = state.as_mut();
     let mut flags = Flags::default();
     let value = soft::fcvtmod_w_d(state.f[register(rs1)], &mut flags);
     if register(rd) != 0 {

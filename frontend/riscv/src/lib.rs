@@ -1,12 +1,14 @@
 //! The RISC-V guest: state, decode specification, semantics and disassembly.
 //!
 //! `riscv64.spec` is the one list of instructions; its decoder is made when the crate is built.
-//! [`Riscv64`] is what the translate loop and the engine see.
+//! [`Riscv64`] is what the translate loop and the engine see of a program, [`RiscvMachine`] of a
+//! whole machine.
 //!
 //! Invariants:
 //! - Nothing here knows host code, devices, threads or system calls.
 //! - Decoding is total: what the CPU model does not have is an illegal-instruction trap.
-//! - The translation mode is a function of `frm` alone; writes that change it leave the block.
+//! - A program's translation mode is a function of `frm` alone, a machine's also of privilege and
+//!   of what [`system::mode`] lists; writes that change it leave the block.
 #![forbid(unsafe_code)]
 
 pub mod cpu;
@@ -15,6 +17,7 @@ mod disasm;
 mod helpers;
 mod semantics;
 pub mod state;
+pub mod system;
 mod translate;
 
 use isomorph_frontend::{Guest, Helper, Step};
@@ -22,6 +25,7 @@ use isomorph_ir::{Builder, GlobalTable};
 
 pub use cpu::{CpuError, CpuModel, Features, HwprobeMachine};
 pub use state::State;
+pub use system::{HartState, RiscvMachine};
 
 use translate::{Fetched, Translator};
 

@@ -45,6 +45,12 @@ impl State {
     }
 }
 
+impl AsMut<State> for State {
+    fn as_mut(&mut self) -> &mut State {
+        self
+    }
+}
+
 impl Default for State {
     fn default() -> Self {
         Self::new()

@@ -4,8 +4,10 @@ use isomorph_frontend::Step;
 use isomorph_ir::{Builder, Dst, Rm, TrapKind, Type, Val};
 
 use crate::cpu::Features;
-use crate::decode::{self, Op};
+use crate::decode::{self, Op, ext};
+use crate::helpers::HelperId;
 use crate::state;
+use crate::system::mode;
 
 /// Translation mode: `frm` is 0–3, what the host's rounding control can hold.
 pub(crate) const MODE_HOST_ROUNDING: u32 = 0;
@@ -13,6 +15,12 @@ pub(crate) const MODE_HOST_ROUNDING: u32 = 0;
 pub(crate) const MODE_RMM: u32 = 1;
 /// Translation mode: `frm` is reserved; an instruction with dynamic rounding is illegal.
 pub(crate) const MODE_BAD_FRM: u32 = 2;
+
+/// The bits of the translation mode that these are; the others are those of [`mode`].
+pub(crate) const MODE_ROUNDING: u32 = 3;
+
+/// Extensions with floating-point registers.
+const FLOAT: u64 = ext::F | ext::D | ext::ZFA | ext::ZFHMIN;
 
 /// The translation mode for a value of `frm`.
 pub(crate) const fn mode_of(frm: u64) -> u32 {
@@ -74,6 +82,7 @@ impl Translator<'_> {
     /// Emits the instruction and says what follows.
     pub fn run(&mut self) -> Step {
         match decode(self.bits, self.len, self.features) {
+            Some(op) if self.in_machine() && op.exts() & FLOAT != 0 => self.float(op),
             Some(op) => decode::dispatch(op, self.bits, self),
             None => self.illegal(),
         }
@@ -83,6 +92,42 @@ impl Translator<'_> {
         } else {
             Step::Next { len }
         }
+    }
+
+    /// Whether this is a whole machine's code, not a program's.
+    pub fn in_machine(&self) -> bool {
+        self.mode & mode::MACHINE != 0
+    }
+
+    /// The part of the translation mode that `frm` decides.
+    pub fn rounding_mode(&self) -> u32 {
+        self.mode & MODE_ROUNDING
+    }
+
+    /// A floating-point instruction of a machine (privileged manual, section "Extension Context
+    /// Status in mstatus Register"): illegal while `FS` is Off, else it makes that Dirty.
+    fn float(&mut self, op: Op) {
+        let store = matches!(op.info().semantic, "fsw" | "fsd" | "fsh");
+        if self.float_allowed(!store) {
+            decode::dispatch(op, self.bits, self);
+        }
+    }
+
+    /// False, and the block is ended, if floating-point state is off; or if it is to be written
+    /// and not yet marked dirty: the instruction then runs again in that mode.
+    pub fn float_allowed(&mut self, write: bool) -> bool {
+        let fs = self.mode & mode::FS;
+        if !self.in_machine() || fs == mode::FS_DIRTY || fs == mode::FS_CLEAN && !write {
+            return true;
+        }
+        if fs == mode::FS_OFF {
+            self.illegal();
+        } else {
+            self.b
+                .helper(HelperId::FloatDirty as u32, Dst::Discard, [Val::NONE; 3]);
+            self.b.trap(TrapKind::Mode, self.pc, Val::NONE);
+        }
+        false
     }
 
     /// Address of the next instruction.
@@ -126,7 +171,7 @@ impl Translator<'_> {
     /// The rounding mode that the `rm` field selects now; `None`, and the instruction is illegal,
     /// if it is the dynamic one and that is reserved.
     pub fn rounding(&mut self, rm: u8) -> Option<Rm> {
-        let mode = match (rm, self.mode) {
+        let mode = match (rm, self.rounding_mode()) {
             (0, _) => Rm::Rne,
             (1, _) => Rm::Rtz,
             (2, _) => Rm::Rdn,

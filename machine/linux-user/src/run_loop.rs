@@ -72,6 +72,8 @@ impl Task {
             }
             // The engine serves these itself.
             TrapKind::Syscall | TrapKind::InsnSync | TrapKind::Mode => return,
+            // Privileged: a program has no such instruction.
+            TrapKind::Wfi | TrapKind::Return => return,
         };
         signal::force(self, &info);
     }

@@ -37,6 +37,26 @@ const ARROWS: &[(&str, &[&str])] = &[
             "isomorph-ir",
         ],
     ),
+    ("isomorph-softmmu", &[]),
+    ("isomorph-machine", &["isomorph-softmmu"]),
+    ("isomorph-block", &[]),
+    ("isomorph-chardev", &[]),
+    ("isomorph-net", &[]),
+    // A device names neither a board nor an accelerator.
+    (
+        "isomorph-devices",
+        &[
+            "isomorph-block",
+            "isomorph-chardev",
+            "isomorph-machine",
+            "isomorph-net",
+            "isomorph-softmmu",
+        ],
+    ),
+    (
+        "isomorph-boards",
+        &["isomorph-devices", "isomorph-machine", "isomorph-softmmu"],
+    ),
     // User mode runs guest programs of one instruction set: it knows that set's registers.
     (
         "isomorph-linux-user",
@@ -65,14 +85,19 @@ const ARROWS: &[(&str, &[&str])] = &[
 const ONLY_HERE: &[(&str, &[&str])] = &[
     // Only the command line knows flags.
     ("clap", &["isomorph", "isomorph-bench"]),
-    // Only user mode knows executable files.
-    ("goblin", &["isomorph-linux-user"]),
+    // Only user mode and boards know executable files.
+    ("goblin", &["isomorph-boards", "isomorph-linux-user"]),
     // Host code is read where a fault's address is found and where `-d out_asm` shows it.
     ("iced-x86", &["isomorph-engine", "isomorph-linux-user"]),
     // The host's system interface stays where `unsafe` is allowed.
     (
         "libc",
-        &["isomorph-code", "isomorph-engine", "isomorph-linux-user"],
+        &[
+            "isomorph-code",
+            "isomorph-engine",
+            "isomorph-linux-user",
+            "isomorph-softmmu",
+        ],
     ),
     // The product writes no JSON yet.
     ("serde", &["isomorph-bench"]),

@@ -2,9 +2,11 @@
 
 #![allow(dead_code)]
 
+pub mod paging;
+
 use isomorph_baseline::{
     Compiled, EmitError, Emitter, ExitReason, GUEST_OFFSET, Header, JUMP_CACHE_LEN,
-    JUMP_CACHE_OFFSET, Layout, RESERVE_LEN, flags_of, fp_runtime_table, mxcsr_of,
+    JUMP_CACHE_OFFSET, Layout, Memory, RESERVE_LEN, flags_of, fp_runtime_table, mxcsr_of,
 };
 use isomorph_ir::{Block, Global, GlobalTable, Type, Val};
 
@@ -100,6 +102,10 @@ pub struct Machine {
 
 impl Machine {
     pub fn new(helpers: Vec<usize>) -> Self {
+        Self::with_memory(helpers, Memory::Identity)
+    }
+
+    pub fn with_memory(helpers: Vec<usize>, memory: Memory) -> Self {
         // SAFETY: an anonymous mapping at an address of the kernel's choice touches nothing else.
         let code = unsafe {
             libc::mmap(
@@ -113,7 +119,10 @@ impl Machine {
         };
         assert_ne!(code, libc::MAP_FAILED);
         let code = code.cast::<u8>();
-        let mut emitter = Emitter::new(Layout { globals: &TABLE });
+        let mut emitter = Emitter::new(Layout {
+            globals: &TABLE,
+            memory,
+        });
         emitter.set_runtime_base(code as u64);
         let runtime = &emitter.runtime().code;
         // SAFETY: the mapping is larger than the runtime.

@@ -4,6 +4,7 @@ use isomorph_ir::{AtomicOp, Dst, MemOp, Op, Order, Type};
 
 use crate::cpu::CACHE_BLOCK_BYTES;
 use crate::decode::{ArgsAmo, ArgsCbo, ArgsLr, Atomic};
+use crate::system::mode;
 use crate::translate::Translator;
 
 const I64: Type = Type::I64;
@@ -56,9 +57,17 @@ impl Translator<'_> {
             .cas(I64, access(mem, a.aq, a.rl), d, addr, expected, new);
     }
 
+    /// Whether `menvcfg` and `senvcfg` allow the operation (in a machine).
+    fn block_allowed(&self, enable: u32) -> bool {
+        !self.in_machine() || self.mode & enable != 0
+    }
+
     /// Raises the exceptions of an access to the block and does nothing else: all of memory is
     /// coherent with itself.
-    fn check_block(&mut self, a: &ArgsCbo) {
+    fn check_block(&mut self, enable: u32, a: &ArgsCbo) {
+        if !self.block_allowed(enable) {
+            return self.illegal();
+        }
         let base = self.x(a.rs1);
         self.b.load(I64, MemOp::U8, Dst::Discard, base, 0);
     }
@@ -115,18 +124,21 @@ impl Atomic for Translator<'_> {
     }
 
     fn cbo_inval(&mut self, a: &ArgsCbo) {
-        self.check_block(a);
+        self.check_block(mode::CBI, a);
     }
 
     fn cbo_clean(&mut self, a: &ArgsCbo) {
-        self.check_block(a);
+        self.check_block(mode::CBCF, a);
     }
 
     fn cbo_flush(&mut self, a: &ArgsCbo) {
-        self.check_block(a);
+        self.check_block(mode::CBCF, a);
     }
 
     fn cbo_zero(&mut self, a: &ArgsCbo) {
+        if !self.block_allowed(mode::CBZ) {
+            return self.illegal();
+        }
         let (addr, mask) = (self.x(a.rs1), self.imm(-(CACHE_BLOCK_BYTES as i64)));
         let base = self.b.binary(Op::And, I64, Dst::Temp, addr, mask);
         let zero = self.imm(0);

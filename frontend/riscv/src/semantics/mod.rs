@@ -8,6 +8,7 @@ mod bits;
 mod float;
 mod half;
 mod integer;
+mod privileged;
 mod system;
 
 pub(crate) use half::fli_name;

@@ -3,7 +3,10 @@
 use isomorph_ir::{Cond, Dst, Op, Order, TrapKind, Type, Val};
 
 use crate::decode::{ArgsCsr, ArgsCsrI, ArgsFence, ArgsI, ArgsNothing, ArgsR2, System, ext};
+use crate::helpers::HelperId;
 use crate::state::FRM;
+use crate::system::csr::{self, Request};
+use crate::system::{How, Outcome, mode};
 use crate::translate::{MODE_BAD_FRM, MODE_HOST_ROUNDING, MODE_RMM, Translator, mode_of};
 
 const I64: Type = Type::I64;
@@ -14,14 +17,6 @@ const FCSR: u16 = 0x003;
 const CYCLE: u16 = 0xc00;
 const TIME: u16 = 0xc01;
 const INSTRET: u16 = 0xc02;
-
-/// What a CSR instruction does with its operand.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum How {
-    Write,
-    Set,
-    Clear,
-}
 
 /// One access: `rd` receives the old value; without `operand` nothing is written.
 #[derive(Clone, Copy)]
@@ -35,6 +30,9 @@ impl Translator<'_> {
     fn csr(&mut self, csr: u16, access: Access) {
         let float = self.features.has(ext::F);
         let counter = self.features.has(ext::ZICNTR) && access.operand.is_none();
+        if self.in_machine() {
+            return self.machine_csr(csr, access, float, counter);
+        }
         match csr {
             FFLAGS if float => self.csr_fflags(access),
             FRM_CSR if float => self.csr_frm(access),
@@ -45,6 +43,78 @@ impl Translator<'_> {
             }
             _ => self.illegal(),
         }
+    }
+
+    /// As [`Self::csr`], in a machine: which registers there are, and for whom, is the table's
+    /// matter; those of programs are inline.
+    fn machine_csr(&mut self, number: u16, access: Access, float: bool, counter: bool) {
+        match number {
+            FFLAGS | FRM_CSR | FCSR if float => {
+                if self.float_allowed(access.operand.is_some()) {
+                    match number {
+                        FFLAGS => self.csr_fflags(access),
+                        FRM_CSR => self.csr_frm(access),
+                        _ => self.csr_fcsr(access),
+                    }
+                }
+            }
+            CYCLE | TIME | INSTRET => {
+                let bit = mode::COUNTERS_SHIFT + u32::from(number - CYCLE);
+                if !counter || self.mode >> bit & 1 == 0 {
+                    return self.illegal();
+                }
+                if number == TIME {
+                    let raw = self.b.counter(1, Dst::Temp);
+                    let (d, args) = (self.xd(access.rd), [raw, Val::NONE, Val::NONE]);
+                    self.b.helper(HelperId::Time as u32, d, args);
+                } else {
+                    self.csr_by_table(number, access);
+                }
+            }
+            _ => self.csr_by_table(number, access),
+        }
+    }
+
+    /// An access that a helper makes: it writes `rd` and answers how it went.
+    fn csr_by_table(&mut self, number: u16, access: Access) {
+        let privilege = mode::privilege(self.mode);
+        let Some(row) = csr::find(number).filter(|_| csr::reachable(number, privilege)) else {
+            return self.illegal();
+        };
+        if access.operand.is_some() && csr::is_read_only(number) {
+            return self.illegal();
+        }
+        if row.counts {
+            let (cycle, retired) = (self.b.counter(0, Dst::Temp), self.b.counter(2, Dst::Temp));
+            let args = [cycle, retired, Val::NONE];
+            self.b
+                .helper(HelperId::NoteCounters as u32, Dst::Discard, args);
+        }
+        let request = Request {
+            number,
+            rd: access.rd,
+            how: access.operand.map(|_| access.how),
+        };
+        let request = self.b.c(request.pack());
+        let operand = access.operand.unwrap_or(Val::NONE);
+        let args = [request, operand, Val::NONE];
+        let outcome = self.b.helper(HelperId::Csr as u32, Dst::Temp, args);
+        if row.gate.is_some() {
+            self.illegal_if(outcome, Outcome::Illegal as u64);
+        }
+        if row.changes && access.operand.is_some() {
+            let (changed, next) = (self.b.c(Outcome::Changed as u64), self.next());
+            let info = self.imm(0);
+            self.b
+                .trap_if(Cond::Eq, outcome, changed, TrapKind::Mode, next, info);
+        }
+    }
+
+    /// The instruction is illegal if `value` is `bad`.
+    pub(super) fn illegal_if(&mut self, value: Val, bad: u64) {
+        let (bad, bits) = (self.b.c(bad), self.b.c(u64::from(self.bits)));
+        self.b
+            .trap_if(Cond::Eq, value, bad, TrapKind::Illegal, self.pc, bits);
     }
 
     fn csr_register(&mut self, how: How, a: &ArgsCsr) {
@@ -135,12 +205,12 @@ impl Translator<'_> {
         self.b.set_fp(Op::SetRound, new);
         let next = self.next();
         if let Some(frm) = self.b.known(new) {
-            if mode_of(frm) != self.mode {
+            if mode_of(frm) != self.rounding_mode() {
                 self.b.trap(TrapKind::Mode, next, Val::NONE);
             }
             return;
         }
-        let (cond, bound) = match self.mode {
+        let (cond, bound) = match self.rounding_mode() {
             MODE_HOST_ROUNDING => (Cond::GtU, 3),
             MODE_RMM => (Cond::Ne, 4),
             MODE_BAD_FRM.. => (Cond::LtU, 5),

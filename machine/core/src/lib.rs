@@ -1,0 +1,24 @@
+//! Machines: interrupt lines, clocks, life cycle, and what an accelerator must give.
+//!
+//! Invariants:
+//! - A device never names an accelerator, an accelerator never names a device: they meet in
+//!   [`IrqLine`], in [`Clock`] and in the guest-physical address space.
+//! - An interrupt line tells its sink of changes only, whoever drives it how often ever.
+//! - A request to shut down or reset is noted once, with the first reason given.
+#![forbid(unsafe_code)]
+
+mod accel;
+mod clock;
+mod device;
+mod irq;
+mod life;
+mod scripted;
+mod timebase;
+
+pub use accel::{Accel, AccelError, Exit, Kick, RegisterBlob, Registers, Vcpu, VcpuConfig, VcpuId};
+pub use clock::{Clock, Deadline, HostClock, ManualClock};
+pub use device::Device;
+pub use irq::{IrqLatch, IrqLine, IrqSink};
+pub use life::{Life, LifeWatch, Reset, RunState, Shutdown};
+pub use scripted::{ScriptError, Scripted, Step};
+pub use timebase::Timebase;
