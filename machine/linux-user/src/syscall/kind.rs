@@ -62,6 +62,8 @@ pub enum Kind {
     Path,
     /// A NUL-terminated string that is no path.
     Str,
+    /// A NULL-terminated array of strings; the handler checks it.
+    Strings,
     /// A pointer whose target the handler itself checks.
     Ptr,
     /// A structure of this size, or NULL, which the kernel reads or writes.

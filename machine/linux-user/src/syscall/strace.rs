@@ -69,8 +69,8 @@ impl Trace {
                 args[0], args[1], args[2]
             ),
         };
-        self.interrupt(task, tid);
-        task.process.log.write(&call);
+        let before = unfinished(self.open.swap(tid, Ordering::Relaxed));
+        task.process.log.write(&format!("{before}{call}"));
         if table::lookup(nr).is_some_and(|entry| entry.name == NEVER_RETURNS) {
             task.process.log.write("= ?\n");
             self.open.store(0, Ordering::Relaxed);
@@ -82,11 +82,9 @@ impl Trace {
             return result;
         }
         let name = table::lookup(nr).map_or("syscall", |entry| entry.name);
-        let resumed = self.open.swap(0, Ordering::Relaxed) != tid;
-        let again = if resumed {
-            format!("{tid} <... {name} resumed>) ")
-        } else {
-            String::new()
+        let again = match self.open.swap(0, Ordering::Relaxed) {
+            open if open == tid => String::new(),
+            open => format!("{}{tid} <... {name} resumed>) ", unfinished(open)),
         };
         let answer = Answer { name, result };
         let why = missing::reason(nr).map_or(String::new(), |why| format!(" [{why}]"));
@@ -95,13 +93,11 @@ impl Trace {
             .line(format_args!("{again}= {answer}{why}"));
         result
     }
+}
 
-    /// Ends another thread's open line and begins one of `tid`.
-    fn interrupt(&self, task: &Task, tid: i32) {
-        if self.open.swap(tid, Ordering::Relaxed) != 0 {
-            task.process.log.write("<unfinished ...>\n");
-        }
-    }
+/// What ends the line of thread `open`, if there is one.
+const fn unfinished(open: i32) -> &'static str {
+    if open == 0 { "" } else { "<unfinished ...>\n" }
 }
 
 /// A call with its arguments, as it is printed before it runs.
@@ -140,6 +136,7 @@ impl Call<'_> {
             Kind::Hex => write!(f, "{arg:#x}"),
             _ if arg == 0 => f.write_str("NULL"),
             Kind::Path | Kind::Str => self.string(f, arg),
+            Kind::Strings => self.strings(f, arg),
             Kind::In(len) => self.bytes(f, arg, self.args[usize::from(len)]),
             Kind::Timespec => self.timespec(f, arg),
             Kind::Sockaddr(len) => self.sockaddr(f, arg, self.args[usize::from(len)]),
@@ -157,6 +154,21 @@ impl Call<'_> {
             Ok(bytes) => quoted(f, &bytes),
             Err(_) => write!(f, "{at:#x}"),
         }
+    }
+
+    /// The first strings of an array.
+    fn strings(&self, f: &mut Formatter<'_>, at: u64) -> fmt::Result {
+        const SHOWN: u64 = 16;
+        f.write_char('{')?;
+        for index in 0..SHOWN {
+            match uaccess::read::<u64>(self.task, at.wrapping_add(index * 8)) {
+                Ok(0) => return f.write_str("NULL}"),
+                Ok(string) => self.string(f, string)?,
+                Err(_) => return write!(f, "{at:#x}}}"),
+            }
+            f.write_char(',')?;
+        }
+        f.write_str("...}")
     }
 
     /// The first bytes of a buffer.

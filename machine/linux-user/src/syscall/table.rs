@@ -413,7 +413,7 @@ syscalls! {
     219 keyctl(op: Int, arg2: Hex, arg3: Hex, arg4: Hex, arg5: Hex) = Call(info::keyctl);
     220 clone(flags: Flags(&f::CLONE), stack: Addr, parent_tid: Addr, tls: Addr, child_tid: Addr)
         = Call(thread::sys_clone);
-    221 execve(pathname: Path, argv: Addr, envp: Addr) = Call(exec::sys_execve);
+    221 execve(pathname: Path, argv: Strings, envp: Addr) = Call(exec::sys_execve);
     222 mmap(addr: Addr, length: Size, prot: PROT, flags: Flags(&f::MAP), fd: Fd, offset: Hex)
         = Call(mm::sys_mmap);
     223 fadvise64(fd: Fd, offset: Long, len: Long, advice: Flags(&f::FADVISE))
@@ -481,7 +481,7 @@ syscalls! {
     278 getrandom(buf: Out(1), buflen: Size, flags: Flags(&f::GRND)) = Block(nr::SYS_getrandom);
     279 memfd_create(name: Str, flags: Flags(&f::MFD)) = Pass(nr::SYS_memfd_create);
     280 bpf(cmd: Int, attr: Hex, size: Uint) = Absent(BPF);
-    281 execveat(dirfd: DirFd, pathname: Path, argv: Addr, envp: Addr, flags: AT)
+    281 execveat(dirfd: DirFd, pathname: Path, argv: Strings, envp: Addr, flags: AT)
         = Call(exec::sys_execveat);
     282 userfaultfd(flags: Flags(&f::FD)) = Pass(nr::SYS_userfaultfd);
     283 membarrier(cmd: Int, flags: Hex, cpu_id: Int) = Pass(nr::SYS_membarrier);
