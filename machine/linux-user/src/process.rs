@@ -107,27 +107,30 @@ impl Handshake {
 /// of a process with threads.
 fn host_fork(args: &CloneArgs) -> Result<u64, Errno> {
     let flags = args.flags & !OURS;
-    let pid = if flags == 0 && args.exit_signal == libc::SIGCHLD as u64 {
-        // SAFETY: the child goes on in this thread only, and all locks it needs are held here.
-        i64::from(unsafe { libc::fork() })
-    } else {
-        // SAFETY: as above; the pidfd's address was checked, and no stack is replaced.
-        unsafe {
-            libc::syscall(
-                libc::SYS_clone,
-                flags | args.exit_signal,
-                0,
-                args.pidfd,
-                0,
-                0,
-            )
-        }
-    };
-    if pid < 0 {
-        Err(Errno::last())
-    } else {
-        Ok(pid as u64)
+    let wants_pidfd = args.has(libc::CLONE_PIDFD);
+    let others = flags & !(libc::CLONE_PIDFD as u64);
+    if others != 0 || args.exit_signal != libc::SIGCHLD as u64 {
+        let (flags, pidfd) = (flags | args.exit_signal, args.pidfd);
+        // SAFETY: the child goes on in this thread only, and all locks it needs are held here;
+        // the pidfd's address was checked, and no stack is replaced.
+        let pid = unsafe { libc::syscall(libc::SYS_clone, flags, 0, pidfd, 0, 0) };
+        return if pid < 0 {
+            Err(Errno::last())
+        } else {
+            Ok(pid as u64)
+        };
     }
+    // SAFETY: as above.
+    let pid = unsafe { libc::fork() };
+    if pid < 0 {
+        return Err(Errno::last());
+    }
+    if pid > 0 && wants_pidfd {
+        // SAFETY: no memory is touched. The child cannot be reaped before we return.
+        let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) } as i32;
+        crate::mm::copy_to_guest(args.pidfd, &fd.to_le_bytes());
+    }
+    Ok(pid as u64)
 }
 
 /// What is different in the child of a fork; the program counter follows as after any call.
