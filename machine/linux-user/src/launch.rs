@@ -396,7 +396,11 @@ fn build_stack(
     } else {
         0
     };
-    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_FIXED;
+    let flags = libc::MAP_PRIVATE
+        | libc::MAP_ANONYMOUS
+        | libc::MAP_NORESERVE
+        | libc::MAP_STACK
+        | libc::MAP_FIXED;
     let prot = (libc::PROT_READ | libc::PROT_WRITE | exec) as u32;
     let (len, kind) = (plan.stack_size, Kind::Stack);
     mm.map(Request {
