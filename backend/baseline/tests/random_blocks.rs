@@ -643,15 +643,59 @@ fn as_exit(m: &Machine, left: Left) -> Exit {
 #[repr(align(16))]
 struct Aligned([u8; 2 * BUFFER]);
 
+/// A number from the environment, or else `usual`.
+fn setting(name: &str, usual: u64) -> u64 {
+    std::env::var(name)
+        .ok()
+        .and_then(|s| s.parse().ok())
+        .unwrap_or(usual)
+}
+
+/// Builds a random block at 0x1000 whose accesses lie in the buffer at `address`.
+fn build(r: &mut Random, b: &mut Builder, address: u64, kinds: usize) {
+    b.start(0x1000, 0);
+    let mut g = Gen {
+        r,
+        b,
+        i32s: Vec::new(),
+        i64s: Vec::new(),
+        f32s: Vec::new(),
+        pc: 0x1000,
+    };
+    for _ in 0..g.r.below(40) + 1 {
+        g.insn(address, kinds);
+    }
+    let end = g.pc;
+    if r.below(2) == 0 {
+        b.exit(end);
+    } else {
+        // An odd pc is no guest's: the jump cache marks empty entries so.
+        let even = b.c(!1);
+        let to = b.binary(Op::And, Type::I64, Dst::Temp, x(r.below(INTS)), even);
+        b.jump(JumpKind::Jump, to);
+    }
+    b.block_mut().end = end;
+}
+
+/// The exit that the interpreter took, as generated code takes it: with pages, a direct exit to
+/// another page is looked up, too.
+fn expected_exit(exit: Exit, left: &Left, paged: bool) -> Exit {
+    match exit {
+        Exit::Direct { pc } if left.reason == ExitReason::Indirect => {
+            assert!(
+                paged && pc >> 12 != 1,
+                "an exit within the page was looked up"
+            );
+            let kind = JumpKind::Jump;
+            Exit::Indirect { pc, kind }
+        }
+        exit => exit,
+    }
+}
+
 fn run_rounds(rounds: u64, kinds: usize, paged: bool) {
-    let seed = std::env::var("ISOMORPH_SEED")
-        .ok()
-        .and_then(|s| s.parse().ok());
-    let seed = seed.unwrap_or(0x15_0501_u64);
-    let more = std::env::var("ISOMORPH_ROUNDS")
-        .ok()
-        .and_then(|s| s.parse().ok());
-    let rounds = more.unwrap_or(rounds);
+    let seed = setting("ISOMORPH_SEED", 0x15_0501);
+    let rounds = setting("ISOMORPH_ROUNDS", rounds);
     println!("ISOMORPH_SEED={seed}");
     let memory = if paged {
         Memory::Tlb { bits: BITS }
@@ -671,28 +715,7 @@ fn run_rounds(rounds: u64, kinds: usize, paged: bool) {
     };
     for round in 0..rounds {
         let mut r = Random(seed.wrapping_add(round << 20));
-        b.start(0x1000, 0);
-        let mut g = Gen {
-            r: &mut r,
-            b: &mut b,
-            i32s: Vec::new(),
-            i64s: Vec::new(),
-            f32s: Vec::new(),
-            pc: 0x1000,
-        };
-        for _ in 0..g.r.below(40) + 1 {
-            g.insn(address, kinds);
-        }
-        let end = g.pc;
-        if r.below(2) == 0 {
-            b.exit(end);
-        } else {
-            // An odd pc is no guest's: the jump cache marks empty entries so.
-            let even = b.c(!1);
-            let to = b.binary(Op::And, Type::I64, Dst::Temp, x(r.below(INTS)), even);
-            b.jump(JumpKind::Jump, to);
-        }
-        b.block_mut().end = end;
+        build(&mut r, &mut b, address, kinds);
         let block = b.block();
         let text = || block.text(&TABLE).to_string();
         if let Err(e) = m.load(block) {
@@ -735,15 +758,7 @@ fn run_rounds(rounds: u64, kinds: usize, paged: bool) {
             .chunks(8)
             .map(|c| u64::from_le_bytes(c.try_into().expect("8 bytes")))
             .collect();
-        let exit = match exit {
-            // To another page a direct exit is looked up, too.
-            Exit::Direct { pc } if left.reason == ExitReason::Indirect => {
-                assert!(paged && pc >> 12 != 1, "round {round}\n{}", text());
-                let kind = JumpKind::Jump;
-                Exit::Indirect { pc, kind }
-            }
-            exit => exit,
-        };
+        let exit = expected_exit(exit, &left, paged);
         assert_eq!(as_exit(&m, left), exit, "round {round}\n{}", text());
         for n in 1..want.len() {
             let name = TABLE.globals[n].name;
