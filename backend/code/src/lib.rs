@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Why code memory could not be had or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum CodeError {
-    /// The host refused a file, a size or a mapping.
+    /// The host refused a size or a mapping.
     #[error("cannot get {size} bytes of code memory: {step} failed")]
     Host {
         /// Bytes asked for.
@@ -47,9 +47,8 @@ impl CodeMemory {
     /// Maps a region of `size` bytes (rounded up to pages, at most 1 GiB so that `rel32` reaches).
     pub fn new(size: usize) -> Result<Self, CodeError> {
         let size = size.clamp(4096, 1 << 30).next_multiple_of(4096);
-        let fd = memory_file(size)?;
-        let write = map(&fd, size, libc::PROT_READ | libc::PROT_WRITE, None)?;
-        let exec = map(&fd, size, libc::PROT_READ | libc::PROT_EXEC, None)?;
+        let write = map_shared(size)?;
+        let exec = map_again(write, size, None)?;
         Ok(Self {
             write,
             exec,
@@ -141,25 +140,13 @@ impl CodeMemory {
     /// Gives this process its own copy of the region, at the same addresses. To be called in the
     /// child after `fork`, whose mappings are shared with the parent until then.
     pub fn unshare(&mut self) -> Result<(), CodeError> {
-        let fd = memory_file(self.size)?;
-        let fresh = map(&fd, self.size, libc::PROT_READ | libc::PROT_WRITE, None)?;
+        let fresh = map_shared(self.size)?;
         // SAFETY: both mappings are at least `used` bytes long and do not overlap.
         unsafe {
             std::ptr::copy_nonoverlapping(self.exec.as_ptr(), fresh.as_ptr(), self.used);
         }
-        unmap(fresh, self.size);
-        map(
-            &fd,
-            self.size,
-            libc::PROT_READ | libc::PROT_WRITE,
-            Some(self.write),
-        )?;
-        map(
-            &fd,
-            self.size,
-            libc::PROT_READ | libc::PROT_EXEC,
-            Some(self.exec),
-        )?;
+        remap(fresh, self.size, self.size, Some(self.write))?;
+        map_again(self.write, self.size, Some(self.exec))?;
         Ok(())
     }
 }
@@ -171,58 +158,81 @@ impl Drop for CodeMemory {
     }
 }
 
-/// An anonymous file of `size` bytes.
-fn memory_file(size: usize) -> Result<std::os::fd::OwnedFd, CodeError> {
-    use std::os::fd::FromRawFd;
-    let err = |step| CodeError::Host {
-        size,
-        step,
-        source: io::Error::last_os_error(),
-    };
-    // SAFETY: the name is a valid C string; the call has no other preconditions.
-    let fd = unsafe { libc::memfd_create(c"isomorph-code".as_ptr(), libc::MFD_CLOEXEC) };
-    if fd < 0 {
-        return Err(err("memfd_create"));
-    }
-    // SAFETY: the descriptor was just made and belongs to nobody else.
-    let fd = unsafe { std::os::fd::OwnedFd::from_raw_fd(fd) };
-    // SAFETY: the descriptor is open.
-    if unsafe { libc::ftruncate(std::os::fd::AsRawFd::as_raw_fd(&fd), size as i64) } != 0 {
-        return Err(err("ftruncate"));
-    }
-    Ok(fd)
-}
-
-/// Maps the file, at `at` in place of what is there, or anywhere.
-fn map(
-    fd: &std::os::fd::OwnedFd,
-    size: usize,
-    prot: i32,
-    at: Option<NonNull<u8>>,
-) -> Result<NonNull<u8>, CodeError> {
-    use std::os::fd::AsRawFd;
-    let fixed = if at.is_some() { libc::MAP_FIXED } else { 0 };
-    let addr = at.map_or(std::ptr::null_mut(), |p| p.as_ptr().cast());
-    // SAFETY: a fixed address is one of our own mappings of the same size, which the new one
-    // replaces; otherwise the kernel chooses free space.
+/// Maps `size` writable bytes that can be mapped again. No file: a process whose files are limited
+/// in size (`RLIMIT_FSIZE`) has code memory all the same.
+fn map_shared(size: usize) -> Result<NonNull<u8>, CodeError> {
+    // SAFETY: the kernel chooses free space.
     let p = unsafe {
         libc::mmap(
-            addr,
+            std::ptr::null_mut(),
             size,
-            prot,
-            libc::MAP_SHARED | libc::MAP_NORESERVE | fixed,
-            fd.as_raw_fd(),
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_SHARED | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
+            -1,
             0,
         )
     };
-    if p == libc::MAP_FAILED {
-        return Err(CodeError::Host {
+    mapped(p, size, "mmap")
+}
+
+/// Maps the pages of `of` a second time, executable, at `at` in place of what is there, or
+/// anywhere.
+fn map_again(
+    of: NonNull<u8>,
+    size: usize,
+    at: Option<NonNull<u8>>,
+) -> Result<NonNull<u8>, CodeError> {
+    // An old size of zero makes a second mapping of a shared one (mremap(2)).
+    let again = remap(of, 0, size, at)?;
+    // SAFETY: the mapping was just made and holds no Rust objects.
+    let done = unsafe {
+        libc::mprotect(
+            again.as_ptr().cast(),
             size,
-            step: "mmap",
-            source: io::Error::last_os_error(),
-        });
+            libc::PROT_READ | libc::PROT_EXEC,
+        )
+    };
+    if done != 0 {
+        return Err(failed(size, "mprotect"));
+    }
+    Ok(again)
+}
+
+fn remap(
+    from: NonNull<u8>,
+    old_size: usize,
+    size: usize,
+    at: Option<NonNull<u8>>,
+) -> Result<NonNull<u8>, CodeError> {
+    let fixed = if at.is_some() { libc::MREMAP_FIXED } else { 0 };
+    let to = at.map_or(std::ptr::null_mut::<libc::c_void>(), |p| p.as_ptr().cast());
+    // SAFETY: `from` is a mapping of this module; a fixed address is one of our own mappings of
+    // the same size, which the new one replaces; otherwise the kernel chooses free space.
+    let p = unsafe {
+        libc::mremap(
+            from.as_ptr().cast(),
+            old_size,
+            size,
+            libc::MREMAP_MAYMOVE | fixed,
+            to,
+        )
+    };
+    mapped(p, size, "mremap")
+}
+
+fn mapped(p: *mut libc::c_void, size: usize, step: &'static str) -> Result<NonNull<u8>, CodeError> {
+    if p == libc::MAP_FAILED {
+        return Err(failed(size, step));
     }
     NonNull::new(p.cast()).ok_or(CodeError::Full)
+}
+
+fn failed(size: usize, step: &'static str) -> CodeError {
+    CodeError::Host {
+        size,
+        step,
+        source: io::Error::last_os_error(),
+    }
 }
 
 fn unmap(p: NonNull<u8>, size: usize) {
