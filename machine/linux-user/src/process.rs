@@ -5,9 +5,8 @@ use crate::signal::{self, HandlerStack, SignalState};
 use crate::syscall::uaccess;
 use crate::task::{Process, Task};
 use crate::thread::CloneArgs;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 /// Flags that isomorph itself acts upon, since they concern guest registers and memory.
 const OURS: u64 = (libc::CLONE_SETTLS
@@ -48,7 +47,7 @@ fn fork_blocked(task: &mut Task, args: &CloneArgs) -> SysResult {
     match pid {
         Ok(0) => {
             let ready = translations.child(&task.vcpu);
-            drop(copied);
+            copied.done();
             become_child(task, args);
             if let Err(error) = ready {
                 eprintln!("isomorph: fork: {error}");
@@ -58,7 +57,7 @@ fn fork_blocked(task: &mut Task, args: &CloneArgs) -> SysResult {
         }
         Ok(pid) => {
             // Code memory is shared until the child has its own: it must not change meanwhile.
-            copied.wait();
+            copied.wait(pid);
             translations.parent();
             if args.has(libc::CLONE_PARENT_SETTID) {
                 let _ = uaccess::write(task, args.parent_tid, &(pid as i32));
@@ -72,34 +71,69 @@ fn fork_blocked(task: &mut Task, args: &CloneArgs) -> SysResult {
     }
 }
 
-/// A pipe that tells the parent that the child has dropped it, or has died.
-struct Handshake {
-    read: OwnedFd,
-    write: OwnedFd,
-}
+/// A word that parent and child share: the child sets it when it has all it needs. No descriptor
+/// is used, since the guest may have taken all there are.
+struct Handshake(*const AtomicU32);
+
+/// How long the parent waits before it looks whether the child still lives.
+static PATIENCE: libc::timespec = libc::timespec {
+    tv_sec: 0,
+    tv_nsec: 20_000_000,
+};
 
 impl Handshake {
     fn new() -> Result<Self, Errno> {
-        let mut ends = [0; 2];
-        // SAFETY: the array is live; the descriptors are new and nobody else's.
-        unsafe {
-            if libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) != 0 {
-                return Err(Errno::EAGAIN);
-            }
-            Ok(Self {
-                read: OwnedFd::from_raw_fd(ends[0]),
-                write: OwnedFd::from_raw_fd(ends[1]),
-            })
+        let (prot, size) = (libc::PROT_READ | libc::PROT_WRITE, size_of::<AtomicU32>());
+        let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS;
+        // SAFETY: a fresh mapping anywhere; it is zeroed, as the word shall be.
+        let at = unsafe { libc::mmap(std::ptr::null_mut(), size, prot, flags, -1, 0) };
+        if at == libc::MAP_FAILED {
+            Err(Errno::EAGAIN)
+        } else {
+            Ok(Self(at.cast()))
         }
     }
 
-    /// Waits until nobody has the writing end.
-    fn wait(self) {
-        let Self { read, write } = self;
-        drop(write);
-        let mut byte = 0_u8;
-        // SAFETY: the buffer is live. Signals are blocked: only the end of the pipe ends it.
-        while unsafe { libc::read(read.as_raw_fd(), (&raw mut byte).cast(), 1) } > 0 {}
+    fn word(&self) -> &AtomicU32 {
+        // SAFETY: mapped until `drop`, and only ever used atomically.
+        unsafe { &*self.0 }
+    }
+
+    /// In the child: lets the parent go on.
+    fn done(self) {
+        self.word().store(1, Ordering::SeqCst);
+        // SAFETY: the word is live.
+        unsafe { libc::syscall(libc::SYS_futex, self.0, libc::FUTEX_WAKE, 1, 0, 0, 0) };
+    }
+
+    /// In the parent: waits until the child is done, or dead.
+    fn wait(self, child: u64) {
+        while self.word().load(Ordering::SeqCst) == 0 {
+            let patience = &raw const PATIENCE;
+            // SAFETY: word and timeout are live.
+            unsafe { libc::syscall(libc::SYS_futex, self.0, libc::FUTEX_WAIT, 0, patience, 0, 0) };
+            if self.word().load(Ordering::SeqCst) == 0 && has_ended(child) {
+                return;
+            }
+        }
+    }
+}
+
+impl Drop for Handshake {
+    fn drop(&mut self) {
+        // SAFETY: nobody has a reference to the word any more.
+        unsafe { libc::munmap(self.0.cast_mut().cast(), size_of::<AtomicU32>()) };
+    }
+}
+
+/// True if process `pid`, a child of ours, does not run any more. It stays to be waited for.
+fn has_ended(pid: u64) -> bool {
+    // SAFETY: an all-zero siginfo_t is a value; it is live, and the kernel fills it.
+    unsafe {
+        let mut info: libc::siginfo_t = std::mem::zeroed();
+        let how = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT | libc::__WALL;
+        let done = libc::waitid(libc::P_PID, pid as libc::id_t, &raw mut info, how);
+        done != 0 || info.si_pid() != 0
     }
 }
 
