@@ -38,7 +38,13 @@ pub struct CodeMemory {
     exec: NonNull<u8>,
     size: usize,
     used: usize,
+    /// Bytes from offset 0 that the host has been asked to provide pages for.
+    populated: usize,
 }
+
+/// Least and most bytes that the host is asked to provide at a time. The pieces grow with what is
+/// used already, so that a short program pays for little and a long one for few calls.
+const POPULATE: (usize, usize) = (32 << 10, 512 << 10);
 
 // SAFETY: the mappings belong to this value alone and are reached only through its methods.
 unsafe impl Send for CodeMemory {}
@@ -54,6 +60,7 @@ impl CodeMemory {
             exec,
             size,
             used: 0,
+            populated: 0,
         })
     }
 
@@ -83,6 +90,7 @@ impl CodeMemory {
         if code.len() > self.size.saturating_sub(at) {
             return Err(CodeError::Full);
         }
+        self.populate(at + code.len());
         // SAFETY: [at, at + len) lies inside the writable mapping (checked above), and no code
         // runs there yet: it lies beyond everything handed out.
         unsafe {
@@ -90,6 +98,23 @@ impl CodeMemory {
         }
         self.used = at + code.len();
         Ok(at as u32)
+    }
+
+    /// Has the host provide pages up to `end` at least, many at once: a fault for each page in each
+    /// mapping costs several times as much. Where the host refuses, they come by faults.
+    fn populate(&mut self, end: usize) {
+        while self.populated < end {
+            let piece = self.populated.clamp(POPULATE.0, POPULATE.1);
+            let len = piece.min(self.size - self.populated);
+            // SAFETY: the ranges lie inside the mappings; the advice changes no contents.
+            unsafe {
+                let write = self.write.as_ptr().add(self.populated).cast();
+                libc::madvise(write, len, libc::MADV_POPULATE_WRITE);
+                let exec = self.exec.as_ptr().add(self.populated).cast();
+                libc::madvise(exec, len, libc::MADV_POPULATE_READ);
+            }
+            self.populated += len;
+        }
     }
 
     /// The bytes at `[at, at + len)`, clipped to what was handed out. For dumps.
@@ -141,8 +166,15 @@ impl CodeMemory {
     /// child after `fork`, whose mappings are shared with the parent until then.
     pub fn unshare(&mut self) -> Result<(), CodeError> {
         let fresh = map_shared(self.size)?;
-        // SAFETY: both mappings are at least `used` bytes long and do not overlap.
+        self.populated = self.used.next_multiple_of(4096);
+        // SAFETY: both mappings are at least `used` bytes long and do not overlap; the advice
+        // changes no contents.
         unsafe {
+            libc::madvise(
+                fresh.as_ptr().cast(),
+                self.populated,
+                libc::MADV_POPULATE_WRITE,
+            );
             std::ptr::copy_nonoverlapping(self.exec.as_ptr(), fresh.as_ptr(), self.used);
         }
         remap(fresh, self.size, self.size, Some(self.write))?;
