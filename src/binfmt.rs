@@ -14,6 +14,7 @@ use isomorph_linux_user::inherited_auxiliary;
 
 use crate::config::{Builder, Request};
 use crate::error::CliError;
+use crate::output::show;
 
 /// Where the kernel shows binfmt_misc.
 pub const FOLDER: &str = "/proc/sys/fs/binfmt_misc";
@@ -50,9 +51,11 @@ pub fn manage(install: bool, remove: bool, link: Option<&OsStr>) -> Result<ExitC
             symlink(&program, &link).map_err(file("make the link", &link))?;
         }
         write(&Path::new(FOLDER).join("register"), line.as_bytes())?;
-        println!("registered {ENTRY}; `isomorph binfmt --remove` undoes it");
+        show(&format!(
+            "registered {ENTRY}; `isomorph binfmt --remove` undoes it\n"
+        ))?;
     } else {
-        println!("{line}");
+        show(&format!("{line}\n"))?;
     }
     Ok(ExitCode::SUCCESS)
 }

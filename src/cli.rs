@@ -9,6 +9,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use crate::config::{self, Builder, Request};
 use crate::error::CliError;
 use crate::options::{Definition, OPTIONS};
+use crate::output::show;
 use crate::{binfmt, demo};
 
 /// Does what the words after the program's name ask for.
@@ -141,10 +142,10 @@ fn run(matches: &ArgMatches) -> Result<ExitCode, CliError> {
 pub fn perform(request: Request) -> Result<ExitCode, CliError> {
     match request {
         Request::Run(config) => return crate::start(*config),
-        Request::LogHelp => print!("{}", config::log_help()),
+        Request::LogHelp => show(&config::log_help())?,
         Request::CpuHelp => {
             let names: Vec<_> = isomorph_riscv::CpuModel::names().collect();
-            println!("{}", names.join("\n"));
+            show(&format!("{}\n", names.join("\n")))?;
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -47,6 +47,9 @@ pub enum CliError {
         /// All known ones.
         known: String,
     },
+    /// Standard output takes no more.
+    #[error("cannot write to standard output")]
+    Output(#[source] std::io::Error),
     /// No guest program.
     #[error("no program to run was named")]
     NoProgram,

@@ -12,6 +12,7 @@ mod demo;
 mod error;
 mod nearest;
 mod options;
+mod output;
 mod qemu;
 
 use std::ffi::OsString;

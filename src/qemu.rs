@@ -9,6 +9,7 @@ use crate::config::{Builder, Request};
 use crate::error::CliError;
 use crate::nearest::nearest;
 use crate::options::{Definition, OPTIONS};
+use crate::output::show;
 
 /// Names of QEMU's options that are about the command itself.
 const COMMAND_NAMES: [&str; 4] = ["h", "help", "version", "-"];
@@ -24,8 +25,8 @@ enum Parsed {
 /// Does what the words after the program's name ask for.
 pub fn main(arguments: &[OsString]) -> Result<ExitCode, CliError> {
     match parse(Builder::from_environment()?, arguments)? {
-        Parsed::Help => print!("{}", help()),
-        Parsed::Version => println!("{}", version()),
+        Parsed::Help => show(&help())?,
+        Parsed::Version => show(&format!("{}\n", version()))?,
         Parsed::Request(request) => return cli::perform(request),
     }
     Ok(ExitCode::SUCCESS)

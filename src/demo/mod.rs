@@ -14,6 +14,7 @@ use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 use crate::error::CliError;
+use crate::output::show;
 
 /// One program of the demo.
 #[derive(Debug)]
@@ -83,7 +84,7 @@ struct Comparison {
 /// Runs all programs, or the one named, and shows what happened.
 pub fn run(only: Option<&String>) -> Result<ExitCode, CliError> {
     let folder = Folder::create()?;
-    println!("riscv64 Linux programs on this machine, beside the same work written in Rust:\n");
+    show("riscv64 Linux programs on this machine, beside the same work written in Rust:\n\n")?;
     let mut table = format!(
         "{:12} {:>12} {:>8} {:>12} {:>12} {:>8}\n",
         "program", "instructions", "blocks", "isomorph ms", "native ms", "ratio"
@@ -92,15 +93,15 @@ pub fn run(only: Option<&String>) -> Result<ExitCode, CliError> {
         .iter()
         .filter(|p| only.is_none_or(|only| only == p.name))
     {
-        println!("── {} ({})", program.name, program.about);
+        show(&format!("── {} ({})\n", program.name, program.about))?;
         let comparison = compare(program, &folder.0)?;
         table.push_str(&row(program.name, &comparison));
     }
-    println!(
+    show(&format!(
         "\n{table}\n\
          Instructions and blocks are the guest's, translated once each; the times are of the \
-         clock,\nfor isomorph with the start of its process. Outputs were equal to native."
-    );
+         clock,\nfor isomorph with the start of its process. Outputs were equal to native.\n"
+    ))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -133,7 +134,7 @@ fn compare(program: &Program, folder: &Path) -> Result<Comparison, CliError> {
     let expected = (program.native)();
     let native = started.elapsed();
     let shown = String::from_utf8_lossy(&output.stdout);
-    print!("{shown}");
+    show(&shown)?;
     let stats = String::from_utf8_lossy(&output.stderr);
     if !output.status.success() {
         let what = format!("{}: {}", output.status, stats.trim_end());

@@ -62,6 +62,28 @@ fn help_and_versions_succeed() {
 }
 
 #[test]
+fn output_that_nobody_takes_is_an_error() {
+    for arguments in [
+        ["binfmt", "--print"].as_slice(),
+        &["run", "-d", "help"],
+        &["demo"],
+    ] {
+        let full = std::fs::OpenOptions::new()
+            .write(true)
+            .open("/dev/full")
+            .unwrap();
+        let mut command = Command::new(ISOMORPH);
+        let output = command.args(arguments).stdout(full).output().unwrap();
+        check(
+            &output,
+            1,
+            "",
+            "cannot write to standard output: No space left",
+        );
+    }
+}
+
+#[test]
 fn mistakes_are_named() {
     check(&isomorph(&["run", "--strce", "x"]), 2, "", "--strace");
     check(&isomorph(&["run"]), 1, "", "no program");

@@ -1,0 +1,13 @@
+//! What the command itself says on standard output.
+
+use std::io::Write;
+
+use crate::error::CliError;
+
+/// Writes `text` as it is. Output that cannot be written is an error, not a panic.
+pub fn show(text: &str) -> Result<(), CliError> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .map_err(CliError::Output)
+}
