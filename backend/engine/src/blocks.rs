@@ -30,7 +30,8 @@ struct Block {
     /// Offset of the entry behind the poll.
     fast: u32,
     alive: bool,
-    /// Of its guest code, if that may change silently: compared at instruction-memory fences.
+    /// Of its guest code before it was translated, if that may change silently: compared at
+    /// instruction-memory fences.
     hash: Option<u64>,
     /// Ranges in `Blocks::{landings, map}`.
     landings: (u32, u32),
@@ -96,6 +97,20 @@ pub(crate) struct Blocks {
     /// Bytes of the runtime stubs at the start of code memory.
     runtime_bytes: usize,
     bytes: Vec<u8>,
+    /// The guest's bytes as they were before the translation under way, if they may change.
+    before: Vec<u8>,
+}
+
+/// How many bytes are kept of them: a block that is longer goes at every fence.
+const BEFORE_BYTES: usize = 320;
+
+/// A hash of guest code.
+fn hash_of(bytes: &[u8]) -> u64 {
+    bytes.chunks(8).fold(bytes.len() as u64, |h, chunk| {
+        let mut word = [0; 8];
+        word[..chunk.len()].copy_from_slice(chunk);
+        (h.rotate_left(5) ^ u64::from_le_bytes(word)).wrapping_mul(0x517c_c1b7_2722_0a95)
+    })
 }
 
 /// The host's time-stamp counter.
@@ -156,6 +171,7 @@ impl Blocks {
             volatile: Vec::new(),
             runtime_bytes,
             bytes: Vec::new(),
+            before: Vec::new(),
         })
     }
 
@@ -205,6 +221,15 @@ impl Blocks {
         let begin = ticks();
         let host = self.code.next_offset();
         let base = self.code.exec_base() + u64::from(host);
+        // Taken before the translation: if the guest's code changes meanwhile, this is not what the
+        // next fence finds, and the block goes. Taken afterwards it could match the new code while
+        // the block is the old one.
+        self.before.clear();
+        if cx.source.may_change(pc) {
+            self.before.resize(BEFORE_BYTES, 0);
+            let have = cx.source.read(pc, &mut self.before);
+            self.before.truncate(have);
+        }
         self.compile(cx, pc, mode, base)?;
         self.code.append(&self.compiled.code)?;
         let id = self.record(cx, host);
@@ -277,7 +302,10 @@ impl Blocks {
             });
         }
         let volatile = cx.source.may_change(pc) || cx.source.may_change(end.wrapping_sub(1));
-        let hash = volatile.then(|| self.hash(cx.source, pc, end));
+        let hash = self
+            .before
+            .get(..end.wrapping_sub(pc) as usize)
+            .map(hash_of);
         let pages = [pc >> PAGE_BITS, end.wrapping_sub(1) >> PAGE_BITS];
         let first = self.head_of(pages[0], id);
         let second = if pages[1] == pages[0] {
@@ -322,11 +350,7 @@ impl Blocks {
     fn hash(&mut self, source: &(dyn CodeSource + Send + Sync), pc: u64, end: u64) -> u64 {
         self.bytes.resize(end.wrapping_sub(pc) as usize, 0);
         let n = source.read(pc, &mut self.bytes);
-        self.bytes[..n].chunks(8).fold(n as u64, |h, chunk| {
-            let mut word = [0; 8];
-            word[..chunk.len()].copy_from_slice(chunk);
-            (h.rotate_left(5) ^ u64::from_le_bytes(word)).wrapping_mul(0x517c_c1b7_2722_0a95)
-        })
+        hash_of(&self.bytes[..n])
     }
 
     fn observe<G: Guest>(&mut self, cx: &Context<'_, G>, host: u64) {
