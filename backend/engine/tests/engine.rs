@@ -2,7 +2,8 @@
 
 mod toy;
 
-use isomorph_engine::{Config, Exit, TrapKind};
+use isomorph_engine::{CodeSource, Config, Engine, Exit, TrapKind};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use toy::*;
 
 fn syscall_at(exit: Exit) -> u64 {
@@ -147,6 +148,49 @@ fn changed_code_is_seen_after_a_fence() {
         v.state_mut().r[1] = 0;
         assert_eq!(syscall_at(v.run().expect("run")), 2);
         assert_eq!(v.state().r[1], round as u64);
+    }
+}
+
+/// Guest code that another thread changes just after the `at`th time it is read.
+struct ChangesAfter {
+    code: Code,
+    reads: AtomicUsize,
+    at: usize,
+}
+
+impl CodeSource for ChangesAfter {
+    fn read(&self, pc: u64, out: &mut [u8]) -> usize {
+        let n = self.code.read(pc, out);
+        if self.reads.fetch_add(1, Ordering::SeqCst) + 1 == self.at {
+            self.code.set(2, &[addi(1, 2)]);
+        }
+        n
+    }
+
+    fn may_change(&self, _: u64) -> bool {
+        true
+    }
+}
+
+#[test]
+fn code_changed_amid_a_translation_is_seen_after_a_fence() {
+    for at in 1..=8 {
+        let code = Code::default();
+        code.set(0, &[call(2), ecall(), addi(1, 1), ret(LINK)]);
+        let source = ChangesAfter {
+            code: code.clone(),
+            reads: AtomicUsize::new(0),
+            at,
+        };
+        let e = Engine::new(Toy, Config::default(), Box::new(source)).expect("engine");
+        let mut v = vcpu(&e);
+        v.run().expect("run");
+        code.set(2, &[addi(1, 2)]);
+        e.insn_sync(None);
+        v.state_mut().pc = BASE;
+        v.state_mut().r[1] = 0;
+        v.run().expect("run");
+        assert_eq!(v.state().r[1], 2, "changed after read {at}");
     }
 }
 
