@@ -54,9 +54,9 @@ pub struct RegisterBlob {
 pub enum Exit {
     /// Somebody kicked the vCPU, or asked for a pause.
     Kicked,
-    /// The vCPU waits for an interrupt. `run` again once there may be one.
+    /// The vCPU waits for an interrupt: [`Vcpu::wait`], then `run` again.
     Idle,
-    /// The vCPU has stopped itself; only a reset or another vCPU starts it again.
+    /// The vCPU has stopped itself; only a reset or another vCPU starts it again. As `Idle`.
     Halted,
     /// A breakpoint or the end of a single step.
     Debug,
@@ -103,9 +103,10 @@ pub enum AccelError {
     },
 }
 
-/// Makes `run` of one vCPU return soon. From any thread.
+/// Makes `run` of one vCPU return soon. From any thread, the vCPU's own included.
 pub trait Kick: Send + Sync {
-    /// Asks; a vCPU that sleeps wakes up.
+    /// Asks; a vCPU that sleeps wakes up. A kick that finds the vCPU outside of `run` makes the
+    /// next `run` return.
     fn kick(&self);
 }
 
@@ -144,6 +145,18 @@ pub trait Vcpu: Send {
     /// # Errors
     /// The accelerator failed.
     fn reset(&mut self, config: &VcpuConfig) -> Result<(), AccelError>;
+
+    /// Sleeps after [`Exit::Idle`] or [`Exit::Halted`] until it may be worth to `run` again: until
+    /// a kick, a change of a pin, another vCPU's wish to start this one. Returns at once if that
+    /// came since `run` returned. An accelerator that sleeps inside `run`, and never returns
+    /// these two, need not give it.
+    fn wait(&mut self) {}
+
+    /// Its registers by name and the blocks that it ran last, for dumps: lines of text.
+    fn describe(&self) -> String;
+
+    /// What it counted, by name.
+    fn stats(&self) -> Vec<(&'static str, u64)>;
 }
 
 /// Makes vCPUs for one machine.

@@ -203,6 +203,19 @@ impl Vcpu for ScriptedVcpu {
         self.next = 0;
         Ok(())
     }
+
+    fn describe(&self) -> String {
+        let Self { next, steps, .. } = self;
+        let pins = self.pins.levels();
+        match steps.get(*next) {
+            Some(step) => format!("step {next} of {}: {step:x?}, pins {pins:#x}", steps.len()),
+            None => format!("at the end of {next} steps, pins {pins:#x}"),
+        }
+    }
+
+    fn stats(&self) -> Vec<(&'static str, u64)> {
+        vec![("steps", self.next as u64)]
+    }
 }
 
 #[cfg(test)]
