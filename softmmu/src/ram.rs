@@ -209,6 +209,29 @@ impl RamBlock {
         Some(found)
     }
 
+    /// As [`RamBlock::compare_exchange`] for 16 aligned bytes, low half first.
+    pub fn compare_exchange_pair(
+        &self,
+        offset: u64,
+        old: [u64; 2],
+        new: [u64; 2],
+    ) -> Option<[u64; 2]> {
+        let p = self.at(offset, 16)?;
+        if !offset.is_multiple_of(16) || !std::arch::is_x86_feature_detected!("cmpxchg16b") {
+            return None;
+        }
+        let join = |[low, high]: [u64; 2]| u128::from(high) << 64 | u128::from(low);
+        let (p, order) = (p.cast::<u128>(), Ordering::SeqCst);
+        // SAFETY: 16 aligned bytes at `p` lie in the mapping, touched by atomics only; the
+        // processor has the instruction.
+        let found =
+            unsafe { std::arch::x86_64::cmpxchg16b(p, join(old), join(new), order, order) };
+        if found == join(old) {
+            self.note_write(offset, 16);
+        }
+        Some([found as u64, (found >> 64) as u64])
+    }
+
     /// Copies bytes out. False, and nothing copied, beyond the end.
     pub fn read(&self, offset: u64, out: &mut [u8]) -> bool {
         let Some(p) = self.at(offset, out.len() as u64) else {
@@ -249,6 +272,34 @@ impl RamBlock {
         }
         self.note_write(offset, bytes.len() as u64);
         true
+    }
+
+    /// Gives bytes back to the host; they read as zero from then on. False, and nothing done,
+    /// beyond the end.
+    pub fn discard(&self, offset: u64, len: u64) -> bool {
+        if self.at(offset, len).is_none() {
+            return false;
+        }
+        if len == 0 || self.punch(offset, len) {
+            self.note_write(offset, len);
+            return true;
+        }
+        // A host that cannot take memory back: the guest sees the same.
+        pages(offset, len).all(|page| {
+            let start = page.max(offset);
+            let end = (page + PAGE_SIZE).min(offset + len);
+            self.write(start, &[0; PAGE_SIZE as usize][..(end - start) as usize])
+        })
+    }
+
+    /// Makes a hole in the file, which all mappings of it share.
+    fn punch(&self, offset: u64, len: u64) -> bool {
+        let mode = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
+        // SAFETY: a plain system call on our descriptor; the range was checked, so it fits. The
+        // mapping stays as it is, and no reference to its bytes exists.
+        let result =
+            unsafe { libc::fallocate(self.file.as_raw_fd(), mode, offset as i64, len as i64) };
+        result == 0
     }
 
     /// The bytes as `vm-memory` wants them for virtqueues. `None` beyond the end.

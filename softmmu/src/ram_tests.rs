@@ -91,3 +91,24 @@ fn volatile_slices_mark_dirty() {
     assert_eq!(ram.dirty().take(), [4096]);
     assert!(ram.volatile(8000, 200).is_none());
 }
+
+#[test]
+fn discarded_bytes_are_zero_and_their_code_is_dropped() {
+    let ram = RamBlock::new("ram", 16384).expect("memory");
+    let seen = Arc::new(Seen(Mutex::new(Vec::new())));
+    ram.watch_code(seen.clone());
+    ram.write(0, &[7; 16384]);
+    ram.code().set(8192);
+    ram.dirty().take();
+    assert!(ram.discard(4000, 8292));
+    let mut bytes = [1; 16384];
+    assert!(ram.read(0, &mut bytes));
+    assert!(bytes[..4000].iter().all(|&byte| byte == 7));
+    assert!(bytes[4000..12292].iter().all(|&byte| byte == 0));
+    assert!(bytes[12292..].iter().all(|&byte| byte == 7));
+    assert_eq!(*seen.0.lock().expect("lock"), [(8192, 4096)]);
+    assert_eq!(ram.dirty().take(), [0, 4096, 8192, 12288]);
+    assert!(ram.discard(16384, 0));
+    assert!(!ram.discard(16384, 1) && !ram.discard(u64::MAX, 2));
+    assert!(ram.dirty().take().is_empty());
+}

@@ -200,6 +200,11 @@ impl Region {
         }
     }
 
+    /// True if a device answers here, at least to some accesses.
+    pub(crate) fn is_device(&self) -> bool {
+        self.device().is_some()
+    }
+
     fn device(&self) -> Option<(&Arc<dyn Mmio>, AccessRules)> {
         match &self.backing {
             Backing::Mmio(device, rules) | Backing::Flash { device, rules, .. } => {

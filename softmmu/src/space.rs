@@ -4,6 +4,7 @@ use crate::error::BusError;
 use crate::region::Region;
 use crate::view::FlatView;
 use arc_swap::{ArcSwap, Guard};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -149,6 +150,17 @@ impl AddressSpace {
             let region = &slot.as_ref()?.region;
             (region.name() == name).then(|| (RegionId(index), region.clone()))
         })
+    }
+
+    /// How many accesses reached each device, by the name of its region.
+    pub fn accesses(&self) -> BTreeMap<String, u64> {
+        let mut counts = BTreeMap::new();
+        for slot in lock(&self.slots).iter().flatten() {
+            if slot.region.is_device() {
+                *counts.entry(slot.region.name().to_owned()).or_default() += slot.region.accesses();
+            }
+        }
+        counts
     }
 
     /// Changes one slot and, if `change` says so, publishes.

@@ -100,3 +100,17 @@ fn bad_regions_are_refused() {
     assert!(RamBlock::new("ram", 0).is_err());
     assert!(RamBlock::new("ram", u64::MAX).is_err());
 }
+
+#[test]
+fn accesses_are_counted_by_name() {
+    let space = AddressSpace::new();
+    let ram = RamBlock::new("ram", 4096).expect("memory");
+    space.add(Region::new("ram", 0, 4096, 0, Backing::Ram(ram, 0)).expect("region"));
+    space.add(nine(0x1000, 8));
+    space.add(nine(0x2000, 8));
+    space.write(0, 4, 1).expect("RAM");
+    space.read(0x1000, 4).expect("a device");
+    space.write(0x2000, 8, 1).expect("a device");
+    let counts: Vec<_> = space.accesses().into_iter().collect();
+    assert_eq!(counts, [("nine".to_owned(), 2)]);
+}

@@ -151,6 +151,8 @@ struct Bank {
     used: u64,
     /// True if nothing was filled since it was emptied.
     clean: bool,
+    /// True if something was filled since then that holds under this ASID only.
+    local: bool,
     /// Virtual range that larger pages than 4 KiB were filled for: first and last address.
     large: Option<(u64, u64)>,
 }
@@ -164,6 +166,7 @@ impl Bank {
             asid: 0,
             used: 0,
             clean: true,
+            local: false,
             large: None,
         }
     }
@@ -172,6 +175,7 @@ impl Bank {
         if !self.clean {
             self.entries.iter().for_each(TlbEntry::clear);
             self.clean = true;
+            self.local = false;
             self.large = None;
         }
     }
@@ -243,10 +247,15 @@ impl SoftTlb {
     /// stays the same as long as the TLB lives and the bank is current.
     pub fn select(&mut self, mode: u8, asid: u64) -> usize {
         self.clock += 1;
-        let known = self
-            .banks
-            .iter()
-            .position(|bank| bank.used != 0 && bank.mode == mode && bank.asid == asid);
+        let here = &self.banks[self.current];
+        if here.used != 0 && here.mode == mode && here.asid == asid {
+            self.banks[self.current].used = self.clock;
+            return self.banks[self.current].entries.as_ptr() as usize;
+        }
+        let mine = |bank: &Bank| bank.used != 0 && bank.mode == mode;
+        let exact = self.banks.iter().position(|bank| mine(bank) && bank.asid == asid);
+        // What is global serves every address space.
+        let known = exact.or_else(|| self.banks.iter().position(|bank| mine(bank) && !bank.local));
         self.current = known.unwrap_or_else(|| {
             let oldest = (0..self.banks.len()).min_by_key(|&index| self.banks[index].used);
             let oldest = oldest.unwrap_or(0);
@@ -256,10 +265,10 @@ impl SoftTlb {
             }
             bank.flush();
             bank.mode = mode;
-            bank.asid = asid;
             oldest
         });
         let bank = &mut self.banks[self.current];
+        bank.asid = asid;
         bank.used = self.clock;
         bank.entries.as_ptr() as usize
     }
@@ -280,6 +289,13 @@ impl SoftTlb {
         let tag = bank.entries[index(va)].tag(access).load(Relaxed);
         let hit = tag & !TAG_SLOW == va & PAGE_MASK;
         hit.then(|| bank.info[index(va)].physical | va & !PAGE_MASK)
+    }
+
+    /// Where the instruction at `va` is in host memory, if that is remembered; and whether it is so
+    /// in every address space.
+    pub fn code(&self, va: u64) -> Option<(usize, bool)> {
+        let host = self.probe(va, Access::Exec)?;
+        Some((host, self.banks[self.current].info[index(va)].global))
     }
 
     /// Where `va` is in host memory, if a probe would hit.
@@ -344,6 +360,7 @@ impl SoftTlb {
             global: walk.global,
         };
         bank.clean = false;
+        bank.local |= !walk.global;
         if walk.size > PAGE_SIZE {
             let (first, last) = (va & !(walk.size - 1), va | (walk.size - 1));
             let (a, b) = bank.large.unwrap_or((first, last));
@@ -391,18 +408,21 @@ impl SoftTlb {
         }
     }
 
-    /// Makes stores to a guest-physical page take the slow path, in all banks: translated code is
-    /// in it from now on, or its dirty mark was taken.
-    pub fn protect(&mut self, physical: u64) {
-        let page = physical & PAGE_MASK;
+    /// Makes stores to the page at a host address take the slow path, in all banks: translated
+    /// code is in it from now on, or its dirty mark was taken. True if one did not so far.
+    pub fn protect(&mut self, host: usize) -> bool {
+        let page = host as u64 & PAGE_MASK;
+        let mut direct = false;
         for bank in self.banks.iter_mut().filter(|bank| !bank.clean) {
-            for (entry, info) in bank.entries.iter().zip(&bank.info) {
+            for entry in &bank.entries {
                 let tag = entry.write.load(Relaxed);
-                if info.physical == page && tag != TAG_INVALID {
+                if tag & !PAGE_MASK == 0 && tag.wrapping_add(entry.addend.load(Relaxed)) == page {
                     entry.write.store(tag | TAG_SLOW, Relaxed);
+                    direct = true;
                 }
             }
         }
+        direct
     }
 }
 

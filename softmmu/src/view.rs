@@ -233,6 +233,25 @@ impl FlatView {
         self.write_through(address, bytes, true)
     }
 
+    /// Gives RAM back to the host; it reads as zero from then on.
+    ///
+    /// # Errors
+    /// A part of the range is not RAM. What comes before it has been given back.
+    pub fn discard_memory(&self, address: u64, len: u64) -> Result<(), BusError> {
+        let mut done = 0;
+        while done < len {
+            let at = address.wrapping_add(done);
+            let error = BusError { address: at };
+            let (ram, offset, room) = self.ram(at, true).ok_or(error)?;
+            let here = room.min(len - done);
+            if !ram.discard(offset, here) {
+                return Err(error);
+            }
+            done += here;
+        }
+        Ok(())
+    }
+
     /// Writes bytes as a loader does, before the machine runs: into ROM and flash too.
     ///
     /// # Errors

@@ -159,3 +159,24 @@ fn rom_ignores_writes_but_can_be_loaded() {
     assert!(view.write_memory(0, &bytes).is_err());
     assert!(view.load_bytes(4094, &[7; 4]).is_err());
 }
+
+#[test]
+fn only_ram_is_discarded() {
+    let ram = RamBlock::new("ram", 8192).expect("memory");
+    ram.write(0, &[1; 8192]);
+    let half = |base, offset| {
+        let backing = Backing::Ram(ram.clone(), offset);
+        Arc::new(Region::new("half", base, 4096, 0, backing).expect("region"))
+    };
+    let view = FlatView::new(&[
+        half(0x2000, 0),
+        half(0x1000, 4096),
+        mmio("io", 0x3000, 8, 0),
+    ]);
+    assert_eq!(view.discard_memory(0x1ff8, 16), Ok(()));
+    assert_eq!(ram.load(8184, 8), Some(0));
+    assert_eq!(ram.load(0, 8), Some(0));
+    assert_eq!(ram.load(8, 1), Some(1));
+    let error = view.discard_memory(0x2ff0, 32);
+    assert_eq!(error, Err(BusError { address: 0x3000 }));
+}
