@@ -89,6 +89,8 @@ const RVA22: u64 = GC
     | ext::ZICBOP
     | ext::ZICBOZ
     | ext::ZFHMIN;
+/// Privileged extensions, which the harts of every model have unless they are switched off.
+const PRIVILEGED: u64 = ext::SSTC | ext::SVADU | ext::SVINVAL | ext::SVNAPOT | ext::SVPBMT;
 
 /// Models by name, QEMU's among them.
 const MODELS: &[(&str, Features)] = &[
@@ -136,11 +138,6 @@ const IGNORED: &[&str] = &[
     "sv39",
     "sv48",
     "sv57",
-    "svadu",
-    "svinval",
-    "svnapot",
-    "svpbmt",
-    "sstc",
     "smstateen",
     "ssaia",
     "smaia",
@@ -190,7 +187,7 @@ impl CpuModel {
         let unknown = || CpuError::UnknownModel {
             name: name.to_owned(),
         };
-        let mut features = model.ok_or_else(unknown)?.1;
+        let mut features = model.ok_or_else(unknown)?.1.with(PRIVILEGED);
         for part in parts {
             features = property(features, part)?;
         }
@@ -248,9 +245,11 @@ impl CpuModel {
     /// follow the others.
     pub fn machine_isa_string(&self) -> String {
         let mut text = self.isa_string();
-        for name in PRIVILEGED {
-            text.push('_');
-            text.push_str(name);
+        for (name, extension) in PRIVILEGED_ORDER {
+            if self.features.has(*extension) {
+                text.push('_');
+                text.push_str(name);
+            }
         }
         text
     }
@@ -402,8 +401,14 @@ const CPUINFO_ORDER: &[(&str, u64)] = &[
     ("zbs", ext::ZBS),
 ];
 
-/// Privileged extensions that every machine has, in the order of the naming string.
-const PRIVILEGED: &[&str] = &["sstc", "svadu", "svinval", "svnapot", "svpbmt"];
+/// Privileged extensions in the order of the naming string.
+const PRIVILEGED_ORDER: &[(&str, u64)] = &[
+    ("sstc", ext::SSTC),
+    ("svadu", ext::SVADU),
+    ("svinval", ext::SVINVAL),
+    ("svnapot", ext::SVNAPOT),
+    ("svpbmt", ext::SVPBMT),
+];
 
 /// Bits of `RISCV_HWPROBE_KEY_IMA_EXT_0` (Linux, `arch/riscv/include/uapi/asm/hwprobe.h`).
 const HWPROBE_BITS: &[(u32, u64)] = &[
@@ -455,6 +460,22 @@ mod tests {
         let g = CpuModel::parse("rv64i,g=on").unwrap();
         assert_eq!(g.isa_string(), "rv64imafd_zicsr_zifencei");
         assert!(CpuModel::parse("rv64,v=off,mmu=on").is_ok());
+    }
+
+    #[test]
+    fn privileged_extensions_are_a_machines() {
+        for (text, tail) in [
+            ("rv64i", "rv64i_sstc_svadu_svinval_svnapot_svpbmt"),
+            ("rv64i,sstc=off,svadu=off", "rv64i_svinval_svnapot_svpbmt"),
+            (
+                "rv64i,svinval=off,svnapot=off,svpbmt=off",
+                "rv64i_sstc_svadu",
+            ),
+        ] {
+            let model = CpuModel::parse(text).expect("valid");
+            assert_eq!(model.machine_isa_string(), tail);
+            assert_eq!(model.isa_string(), "rv64i");
+        }
     }
 
     #[test]

@@ -20,10 +20,8 @@ pub(crate) enum HelperId {
     DoubleToHalf,
     /// `fcvtmod.w.d`
     DoubleToWordModular,
-    /// The first of [`crate::system`]'s, which only machines have: marks the floating-point state
-    /// dirty.
-    FloatDirty,
-    /// An access to a control and status register.
+    /// The first of [`crate::system`]'s, which only machines have: an access to a control and
+    /// status register.
     Csr,
     /// Notes the raw counters for the access that follows.
     NoteCounters,
@@ -35,8 +33,6 @@ pub(crate) enum HelperId {
     Wfi,
     /// `sfence.vma` and `sinval.vma`
     FenceVma,
-    /// `time` from the back end's counter
-    Time,
 }
 
 /// The helpers of a program.

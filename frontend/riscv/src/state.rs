@@ -97,14 +97,17 @@ pub(crate) const fn f(n: u8) -> Val {
 /// The dynamic rounding mode.
 pub(crate) const FRM: Val = Val::global(65);
 
-const GLOBALS: [Global; 66] = {
+/// Number of globals.
+pub(crate) const COUNT: usize = 66;
+
+pub(crate) const GLOBALS: [Global; COUNT] = {
     const NONE: Global = Global {
         name: "",
         ty: Type::I64,
         offset: 0,
         rank: 255,
     };
-    let mut all = [NONE; 66];
+    let mut all = [NONE; COUNT];
     let mut n = 0;
     while n < 32 {
         all[n] = Global {

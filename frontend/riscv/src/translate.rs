@@ -1,13 +1,12 @@
 //! From one instruction's bytes to IR: length, decoding, extension gating.
 
 use isomorph_frontend::Step;
-use isomorph_ir::{Builder, Dst, Rm, TrapKind, Type, Val};
+use isomorph_ir::{Builder, Cond, Dst, Rm, TrapKind, Type, Val};
 
 use crate::cpu::Features;
 use crate::decode::{self, Op, ext};
-use crate::helpers::HelperId;
 use crate::state;
-use crate::system::mode;
+use crate::system::{globals, mode, status};
 
 /// Translation mode: `frm` is 0–3, what the host's rounding control can hold.
 pub(crate) const MODE_HOST_ROUNDING: u32 = 0;
@@ -108,26 +107,56 @@ impl Translator<'_> {
     /// Status in mstatus Register"): illegal while `FS` is Off, else it makes that Dirty.
     fn float(&mut self, op: Op) {
         let store = matches!(op.info().semantic, "fsw" | "fsd" | "fsh");
-        if self.float_allowed(!store) {
+        if self.float_allowed() {
             decode::dispatch(op, self.bits, self);
+            if !store && !self.b.ended() {
+                self.mark_float_dirty();
+            }
         }
     }
 
-    /// False, and the block is ended, if floating-point state is off; or if it is to be written
-    /// and not yet marked dirty: the instruction then runs again in that mode.
-    pub fn float_allowed(&mut self, write: bool) -> bool {
-        let fs = self.mode & mode::FS;
-        if !self.in_machine() || fs == mode::FS_DIRTY || fs == mode::FS_CLEAN && !write {
-            return true;
+    /// False, and the block is ended, if floating-point state is known to be off; where only the
+    /// running hart knows, the instruction is illegal then.
+    pub fn float_allowed(&mut self) -> bool {
+        match self.mode & mode::FS {
+            _ if !self.in_machine() => true,
+            mode::FS_OFF => {
+                self.illegal();
+                false
+            }
+            mode::FS_ON => true,
+            _ => {
+                if !self.is_float_dirty() {
+                    let mask = self.b.c(status::FS);
+                    let (ty, dst) = (Type::I64, Dst::Temp);
+                    let fs = self
+                        .b
+                        .binary(isomorph_ir::Op::And, ty, dst, globals::MSTATUS, mask);
+                    self.illegal_if(fs, 0);
+                }
+                true
+            }
         }
-        if fs == mode::FS_OFF {
-            self.illegal();
-        } else {
-            self.b
-                .helper(HelperId::FloatDirty as u32, Dst::Discard, [Val::NONE; 3]);
-            self.b.trap(TrapKind::Mode, self.pc, Val::NONE);
+    }
+
+    /// Whether this block has already marked floating-point state dirty, which it was allowed to.
+    fn is_float_dirty(&self) -> bool {
+        self.b.known(globals::FLOAT_DIRTY) == Some(status::FS)
+    }
+
+    /// Marks floating-point state dirty, in a machine.
+    pub fn mark_float_dirty(&mut self) {
+        if self.in_machine() && !self.is_float_dirty() {
+            let dirty = Dst::To(globals::FLOAT_DIRTY);
+            self.b.constant(Type::I64, dirty, status::FS);
         }
-        false
+    }
+
+    /// The instruction is illegal if `value` is `bad`.
+    pub fn illegal_if(&mut self, value: Val, bad: u64) {
+        let (bad, bits) = (self.b.c(bad), self.b.c(u64::from(self.bits)));
+        self.b
+            .trap_if(Cond::Eq, value, bad, TrapKind::Illegal, self.pc, bits);
     }
 
     /// Address of the next instruction.

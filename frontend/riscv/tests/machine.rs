@@ -120,17 +120,18 @@ impl CodeSource for Virtual<'_> {
     }
 }
 
-/// The privileged half of the state while the interpreter has the other.
+/// The part of the state that the interpreter has not.
 struct Calls(System);
 
 impl Helpers for Calls {
     fn helper(&mut self, index: u32, bytes: &mut [u8], fp: &mut FpEnv, args: [u64; 3]) -> u64 {
-        let (regs, sys) = (from_bytes(bytes), self.0);
+        let (regs, sys) = (State::new(), self.0);
         let mut state = HartState { regs, sys };
+        state.set_bytes(bytes);
         RiscvMachine::set_fp_flags(&mut state, fp.flags.0);
         let helper = &RiscvMachine::helpers()[index as usize];
         let answer = (helper.func)(&mut state, args[0], args[1], args[2]);
-        bytes.copy_from_slice(&to_bytes(&state.regs));
+        bytes.copy_from_slice(&state.to_bytes());
         self.0 = state.sys;
         answer
     }
@@ -138,24 +139,6 @@ impl Helpers for Calls {
     fn counter(&mut self, which: u8) -> u64 {
         1000 + u64::from(which)
     }
-}
-
-fn to_bytes(state: &State) -> Vec<u8> {
-    let rest = [state.pc, state.frm, state.fflags];
-    let words = state.x.iter().chain(&state.f).chain(&rest);
-    words.flat_map(|word| word.to_le_bytes()).collect()
-}
-
-fn from_bytes(bytes: &[u8]) -> State {
-    let word = |at: usize| {
-        let chunk = &bytes[8 * at..8 * at + 8];
-        u64::from_le_bytes(chunk.try_into().expect("8 bytes"))
-    };
-    let mut state = State::new();
-    state.x = std::array::from_fn(word);
-    state.f = std::array::from_fn(|n| word(32 + n));
-    (state.pc, state.frm, state.fflags) = (word(64), word(65), word(66));
-    state
 }
 
 struct Machine {
@@ -217,11 +200,11 @@ impl Machine {
         translate_block(&self.guest, &mut self.builder, &memory, pc, mode, limits);
         let block = self.builder.block();
         assert_eq!(verify(block, RiscvMachine::globals()), Ok(()));
-        let mut bytes = to_bytes(&self.state.regs);
+        let mut bytes = self.state.to_bytes();
         let mut calls = Calls(self.state.sys);
         let exit = self.interp.run(block, &mut bytes, &mut memory, &mut calls);
-        self.state.regs = from_bytes(&bytes);
         self.state.sys = calls.0;
+        self.state.set_bytes(&bytes);
         match exit.expect("the state has the size of its globals") {
             Exit::Trap { kind, info, .. } => return self.trap(kind, info),
             Exit::Fault { fault, .. } => {

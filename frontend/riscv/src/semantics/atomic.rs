@@ -4,7 +4,7 @@ use isomorph_ir::{AtomicOp, Dst, MemOp, Op, Order, Type};
 
 use crate::cpu::CACHE_BLOCK_BYTES;
 use crate::decode::{ArgsAmo, ArgsCbo, ArgsLr, Atomic};
-use crate::system::mode;
+use crate::system::{globals, mode};
 use crate::translate::Translator;
 
 const I64: Type = Type::I64;
@@ -64,12 +64,23 @@ impl Translator<'_> {
 
     /// Raises the exceptions of an access to the block and does nothing else: all of memory is
     /// coherent with itself.
+    ///
+    /// Permission to load or to store suffices (section "Cache-Block Management Instructions"),
+    /// and there is none to store without one to load: a load tells, but its exception is that of
+    /// a store.
     fn check_block(&mut self, enable: u32, a: &ArgsCbo) {
         if !self.block_allowed(enable) {
             return self.illegal();
         }
         let base = self.x(a.rs1);
+        if !self.in_machine() {
+            self.b.load(I64, MemOp::U8, Dst::Discard, base, 0);
+            return;
+        }
+        let probes = Dst::To(globals::CACHE_BLOCK);
+        self.b.constant(I64, probes, 1);
         self.b.load(I64, MemOp::U8, Dst::Discard, base, 0);
+        self.b.constant(I64, probes, 0);
     }
 }
 

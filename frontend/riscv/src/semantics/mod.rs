@@ -5,6 +5,7 @@
 
 mod atomic;
 mod bits;
+mod csr;
 mod float;
 mod half;
 mod integer;

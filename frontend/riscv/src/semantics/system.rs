@@ -3,27 +3,25 @@
 use isomorph_ir::{Cond, Dst, Op, Order, TrapKind, Type, Val};
 
 use crate::decode::{ArgsCsr, ArgsCsrI, ArgsFence, ArgsI, ArgsNothing, ArgsR2, System, ext};
-use crate::helpers::HelperId;
 use crate::state::FRM;
-use crate::system::csr::{self, Request};
-use crate::system::{How, Outcome, mode};
+use crate::system::How;
 use crate::translate::{MODE_BAD_FRM, MODE_HOST_ROUNDING, MODE_RMM, Translator, mode_of};
 
 const I64: Type = Type::I64;
 
-const FFLAGS: u16 = 0x001;
-const FRM_CSR: u16 = 0x002;
-const FCSR: u16 = 0x003;
-const CYCLE: u16 = 0xc00;
-const TIME: u16 = 0xc01;
-const INSTRET: u16 = 0xc02;
+pub(super) const FFLAGS: u16 = 0x001;
+pub(super) const FRM_CSR: u16 = 0x002;
+pub(super) const FCSR: u16 = 0x003;
+pub(super) const CYCLE: u16 = 0xc00;
+pub(super) const TIME: u16 = 0xc01;
+pub(super) const INSTRET: u16 = 0xc02;
 
 /// One access: `rd` receives the old value; without `operand` nothing is written.
 #[derive(Clone, Copy)]
-struct Access {
-    rd: u8,
-    how: How,
-    operand: Option<Val>,
+pub(super) struct Access {
+    pub rd: u8,
+    pub how: How,
+    pub operand: Option<Val>,
 }
 
 impl Translator<'_> {
@@ -31,90 +29,16 @@ impl Translator<'_> {
         let float = self.features.has(ext::F);
         let counter = self.features.has(ext::ZICNTR) && access.operand.is_none();
         if self.in_machine() {
-            return self.machine_csr(csr, access, float, counter);
+            return self.machine_csr(csr, access);
         }
         match csr {
-            FFLAGS if float => self.csr_fflags(access),
-            FRM_CSR if float => self.csr_frm(access),
-            FCSR if float => self.csr_fcsr(access),
+            FFLAGS | FRM_CSR | FCSR if float => self.csr_float(csr, access),
             CYCLE | TIME | INSTRET if counter => {
                 let d = self.xd(access.rd);
                 self.b.counter((csr - CYCLE) as u8, d);
             }
             _ => self.illegal(),
         }
-    }
-
-    /// As [`Self::csr`], in a machine: which registers there are, and for whom, is the table's
-    /// matter; those of programs are inline.
-    fn machine_csr(&mut self, number: u16, access: Access, float: bool, counter: bool) {
-        match number {
-            FFLAGS | FRM_CSR | FCSR if float => {
-                if self.float_allowed(access.operand.is_some()) {
-                    match number {
-                        FFLAGS => self.csr_fflags(access),
-                        FRM_CSR => self.csr_frm(access),
-                        _ => self.csr_fcsr(access),
-                    }
-                }
-            }
-            CYCLE | TIME | INSTRET => {
-                let bit = mode::COUNTERS_SHIFT + u32::from(number - CYCLE);
-                if !counter || self.mode >> bit & 1 == 0 {
-                    return self.illegal();
-                }
-                if number == TIME {
-                    let raw = self.b.counter(1, Dst::Temp);
-                    let (d, args) = (self.xd(access.rd), [raw, Val::NONE, Val::NONE]);
-                    self.b.helper(HelperId::Time as u32, d, args);
-                } else {
-                    self.csr_by_table(number, access);
-                }
-            }
-            _ => self.csr_by_table(number, access),
-        }
-    }
-
-    /// An access that a helper makes: it writes `rd` and answers how it went.
-    fn csr_by_table(&mut self, number: u16, access: Access) {
-        let privilege = mode::privilege(self.mode);
-        let Some(row) = csr::find(number).filter(|_| csr::reachable(number, privilege)) else {
-            return self.illegal();
-        };
-        if access.operand.is_some() && csr::is_read_only(number) {
-            return self.illegal();
-        }
-        if row.counts {
-            let (cycle, retired) = (self.b.counter(0, Dst::Temp), self.b.counter(2, Dst::Temp));
-            let args = [cycle, retired, Val::NONE];
-            self.b
-                .helper(HelperId::NoteCounters as u32, Dst::Discard, args);
-        }
-        let request = Request {
-            number,
-            rd: access.rd,
-            how: access.operand.map(|_| access.how),
-        };
-        let request = self.b.c(request.pack());
-        let operand = access.operand.unwrap_or(Val::NONE);
-        let args = [request, operand, Val::NONE];
-        let outcome = self.b.helper(HelperId::Csr as u32, Dst::Temp, args);
-        if row.gate.is_some() {
-            self.illegal_if(outcome, Outcome::Illegal as u64);
-        }
-        if row.changes && access.operand.is_some() {
-            let (changed, next) = (self.b.c(Outcome::Changed as u64), self.next());
-            let info = self.imm(0);
-            self.b
-                .trap_if(Cond::Eq, outcome, changed, TrapKind::Mode, next, info);
-        }
-    }
-
-    /// The instruction is illegal if `value` is `bad`.
-    pub(super) fn illegal_if(&mut self, value: Val, bad: u64) {
-        let (bad, bits) = (self.b.c(bad), self.b.c(u64::from(self.bits)));
-        self.b
-            .trap_if(Cond::Eq, value, bad, TrapKind::Illegal, self.pc, bits);
     }
 
     fn csr_register(&mut self, how: How, a: &ArgsCsr) {
@@ -144,11 +68,20 @@ impl Translator<'_> {
     }
 
     /// The new value of a register that holds `old`; bits that it lacks are not yet cleared.
-    fn csr_new(&mut self, how: How, old: Val, operand: Val) -> Val {
+    pub(super) fn csr_new(&mut self, how: How, old: Val, operand: Val) -> Val {
         match how {
             How::Write => operand,
             How::Set => self.b.binary(Op::Or, I64, Dst::Temp, old, operand),
             How::Clear => self.b.binary(Op::Andc, I64, Dst::Temp, old, operand),
+        }
+    }
+
+    /// An access to `fcsr` or a part of it.
+    pub(super) fn csr_float(&mut self, number: u16, access: Access) {
+        match number {
+            FFLAGS => self.csr_fflags(access),
+            FRM_CSR => self.csr_frm(access),
+            _ => self.csr_fcsr(access),
         }
     }
 

@@ -5,8 +5,9 @@
 //! (`tselect` and its like), `mseccfg`, `mstateen`, the hypervisor's and the AIA's registers.
 
 use super::pmp::PMP_ENTRIES;
-use super::trap::{DELEGABLE, INTERRUPTS, SUPERVISOR_INTERRUPTS};
-use super::{How, Privilege, System, envcfg, status, walk};
+use super::trap::{DELEGABLE, INTERRUPTS, SUPERVISOR_INTERRUPTS, interrupt};
+use super::{How, Privilege, System, envcfg, globals, status, walk};
+use isomorph_ir::Val;
 
 type Read = fn(&System, usize) -> u64;
 type Write = fn(&mut System, usize, u64);
@@ -27,6 +28,23 @@ pub(crate) struct Csr {
     pub changes: bool,
     /// Concerns counters: the raw ones are to be noted first.
     pub counts: bool,
+    /// What translated code does by itself.
+    pub inline: Inline,
+}
+
+/// What translated code does by itself of the accesses to a register; the others are a helper's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Inline {
+    /// Nothing.
+    None,
+    /// All: a global holds it, and a write sets the bits of the mask and clears the others.
+    Stored(Val, u64),
+    /// All, likewise, with a mask for the addresses of instructions.
+    StoredPc(Val),
+    /// Reads: a counter's number, its value and whether it runs.
+    Counter(u8, [Val; 2]),
+    /// Reads, and writes to the writable bits but MPP.
+    Status { writable: u64, visible: u64 },
 }
 
 const fn csr(number: u16, name: &'static str, read: Read, write: Write) -> Csr {
@@ -40,6 +58,7 @@ const fn csr(number: u16, name: &'static str, read: Read, write: Write) -> Csr {
         gate: None,
         changes: false,
         counts: false,
+        inline: Inline::None,
     }
 }
 
@@ -56,6 +75,11 @@ impl Csr {
 
     const fn counts(mut self) -> Self {
         self.counts = true;
+        self
+    }
+
+    const fn inline(mut self, inline: Inline) -> Self {
+        self.inline = inline;
         self
     }
 
@@ -101,6 +125,13 @@ macro_rules! field {
     };
 }
 
+/// As [`field`], inline.
+macro_rules! stored {
+    ($number:literal, $name:ident, $mask:expr, $global:ident) => {
+        field!($number, $name, $mask).inline(Inline::Stored(globals::$global, $mask))
+    };
+}
+
 /// A register with a value that writes do not change.
 macro_rules! fixed {
     ($number:literal, $name:literal, $value:expr) => {
@@ -121,7 +152,7 @@ fn may_use_satp(sys: &System) -> bool {
 /// Section "Supervisor Timer Register" of Sstc.
 fn may_use_stimecmp(sys: &System) -> bool {
     let enabled = sys.menvcfg & envcfg::STCE != 0 && sys.mcounteren & 2 != 0;
-    sys.privilege == Privilege::Machine || enabled
+    sys.menvcfg_legal & envcfg::STCE != 0 && (sys.privilege == Privilege::Machine || enabled)
 }
 
 /// Event counters are never enabled below machine mode: they count nothing.
@@ -136,9 +167,15 @@ fn write_envcfg(old: u64, value: u64, mask: u64) -> u64 {
     old & !mask | value & mask
 }
 
-fn set_menvcfg(sys: &mut System, _: usize, value: u64) {
+/// While the comparator drives STIP, software's bit is gone.
+pub(super) fn set_menvcfg(sys: &mut System, value: u64) {
     let old = sys.menvcfg;
-    sys.menvcfg = write_envcfg(old, value, envcfg::MENVCFG);
+    sys.menvcfg = write_envcfg(old, value, sys.menvcfg_legal);
+    if sys.menvcfg & envcfg::STCE != 0 {
+        sys.mip &= !(1 << interrupt::STI);
+    } else {
+        sys.timer = 0;
+    }
     if (old ^ sys.menvcfg) & (envcfg::ADUE | envcfg::PBMTE) != 0 {
         sys.request(isomorph_frontend::TlbFlush::All);
     }
@@ -154,46 +191,50 @@ fn set_pmp(sys: &mut System, write: impl FnOnce(&mut super::Pmp)) {
 
 fn set_mcountinhibit(sys: &mut System, _: usize, value: u64) {
     sys.mcountinhibit = value & INHIBIT;
-    sys.counters[0].stop(value & 1 != 0);
-    sys.counters[1].stop(value & 4 != 0);
+    sys.cycle.stop(value & 1 != 0);
+    sys.instret.stop(value & 4 != 0);
 }
 
 /// In the order of the numbers.
 #[rustfmt::skip]
 static CSRS: &[Csr] = &[
-    csr(0x100, "sstatus", status::sstatus, status::set_sstatus).changes(),
+    csr(0x100, "sstatus", status::sstatus, status::set_sstatus).changes()
+        .inline(status::SSTATUS),
     csr(0x104, "sie", |s, _| s.mie & s.mideleg, |s, _, v| {
         s.mie = s.mie & !s.mideleg | v & s.mideleg;
     }).changes(),
-    field!(0x105, stvec, VECTOR),
-    field!(0x106, scounteren, COUNTERS).changes(),
+    stored!(0x105, stvec, VECTOR, STVEC),
+    stored!(0x106, scounteren, COUNTERS, SCOUNTEREN),
     csr(0x10a, "senvcfg", |s, _| s.senvcfg, |s, _, v| {
         s.senvcfg = write_envcfg(s.senvcfg, v, envcfg::SENVCFG);
     }).changes(),
-    field!(0x140, sscratch, u64::MAX),
-    csr(0x141, "sepc", |s, _| s.sepc, |s, _, v| s.sepc = v & !s.pc_mask()),
-    field!(0x142, scause, u64::MAX),
-    field!(0x143, stval, u64::MAX),
+    stored!(0x140, sscratch, u64::MAX, SSCRATCH),
+    csr(0x141, "sepc", |s, _| s.sepc, |s, _, v| s.sepc = v & !s.pc_mask())
+        .inline(Inline::StoredPc(globals::SEPC)),
+    stored!(0x142, scause, u64::MAX, SCAUSE),
+    stored!(0x143, stval, u64::MAX, STVAL),
     csr(0x144, "sip", |s, _| s.pending() & s.mideleg, |s, _, v| s.set_supervisor_pending(v))
         .changes(),
     csr(0x14d, "stimecmp", |s, _| s.stimecmp, |s, _, v| {
-        (s.stimecmp, s.timer_pending) = (v, false);
+        (s.stimecmp, s.timer) = (v, 0);
     }).changes().gate(may_use_stimecmp),
     csr(0x180, "satp", |s, _| s.satp, walk::set_satp).changes().gate(may_use_satp),
-    csr(0x300, "mstatus", status::mstatus, status::set_mstatus).changes(),
+    csr(0x300, "mstatus", status::mstatus, status::set_mstatus).changes()
+        .inline(status::MSTATUS),
     fixed!(0x301, "misa", |s, _| s.misa),
-    field!(0x302, medeleg, DELEGABLE),
+    stored!(0x302, medeleg, DELEGABLE, MEDELEG),
     field!(0x303, mideleg, SUPERVISOR_INTERRUPTS).changes(),
     field!(0x304, mie, INTERRUPTS).changes(),
-    field!(0x305, mtvec, VECTOR),
-    field!(0x306, mcounteren, COUNTERS).changes(),
-    csr(0x30a, "menvcfg", |s, _| s.menvcfg, set_menvcfg).changes(),
+    stored!(0x305, mtvec, VECTOR, MTVEC),
+    stored!(0x306, mcounteren, COUNTERS, MCOUNTEREN),
+    csr(0x30a, "menvcfg", |s, _| s.menvcfg, |s, _, v| set_menvcfg(s, v)).changes(),
     csr(0x320, "mcountinhibit", |s, _| s.mcountinhibit, set_mcountinhibit).counts(),
     fixed!(0x323, "mhpmevent#3", |_, _| 0).times(29),
-    field!(0x340, mscratch, u64::MAX),
-    csr(0x341, "mepc", |s, _| s.mepc, |s, _, v| s.mepc = v & !s.pc_mask()),
-    field!(0x342, mcause, u64::MAX),
-    field!(0x343, mtval, u64::MAX),
+    stored!(0x340, mscratch, u64::MAX, MSCRATCH),
+    csr(0x341, "mepc", |s, _| s.mepc, |s, _, v| s.mepc = v & !s.pc_mask())
+        .inline(Inline::StoredPc(globals::MEPC)),
+    stored!(0x342, mcause, u64::MAX, MCAUSE),
+    stored!(0x343, mtval, u64::MAX, MTVAL),
     csr(0x344, "mip", |s, _| s.pending(), |s, _, v| s.set_pending(v))
         .modify(|s, _| s.pending_to_modify()).changes(),
     csr(0x3a0, "pmpcfg", |s, at| s.pmp.config(at), |s, at, v| {
@@ -202,11 +243,13 @@ static CSRS: &[Csr] = &[
     csr(0x3b0, "pmpaddr", |s, at| s.pmp.address(at), |s, at, v| {
         set_pmp(s, |pmp| pmp.set_address(at, v));
     }).times(PMP_ENTRIES as u16).changes(),
-    csr(0xb00, "mcycle", |s, _| s.counters[0].get(), |s, _, v| s.counters[0].set(v)).counts(),
-    csr(0xb02, "minstret", |s, _| s.counters[1].get(), |s, _, v| s.counters[1].set(v)).counts(),
+    csr(0xb00, "mcycle", |s, _| s.cycle.get(), |s, _, v| s.cycle.set(v)).counts(),
+    csr(0xb02, "minstret", |s, _| s.instret.get(), |s, _, v| s.instret.set(v)).counts(),
     fixed!(0xb03, "mhpmcounter#3", |_, _| 0).times(29),
-    fixed!(0xc00, "cycle", |s, _| s.counters[0].get()).counts(),
-    fixed!(0xc02, "instret", |s, _| s.counters[1].get()).counts(),
+    fixed!(0xc00, "cycle", |s, _| s.cycle.get())
+        .inline(Inline::Counter(0, [globals::CYCLE, globals::CYCLE_RUNS])),
+    fixed!(0xc02, "instret", |s, _| s.instret.get())
+        .inline(Inline::Counter(2, [globals::INSTRET, globals::INSTRET_RUNS])),
     fixed!(0xc03, "hpmcounter#3", |_, _| 0).times(29).gate(is_machine),
     fixed!(0xf11, "mvendorid", |_, _| 0),
     fixed!(0xf12, "marchid", |_, _| 0),

@@ -7,10 +7,10 @@ use isomorph_frontend::{
 use isomorph_ir::{Builder, GlobalTable, TrapKind};
 
 use super::trap::{self, Exception, cause};
-use super::{HELPERS, HartState, MACHINE_EXTENSIONS, System, envcfg, mode, walk};
+use super::{HELPERS, HartState, MACHINE_EXTENSIONS, System, envcfg, globals, mode, walk};
 use crate::cpu::{CpuModel, Features};
 use crate::decode::Op;
-use crate::state::{self, State};
+use crate::state::State;
 use crate::translate::{self, Fetched, Translator};
 
 /// The 64-bit RISC-V guest with its privileged architecture.
@@ -56,7 +56,7 @@ impl Guest for RiscvMachine {
     const INSN_ALIGN: u64 = 2;
 
     fn globals() -> &'static GlobalTable {
-        &state::TABLE
+        &globals::TABLE
     }
 
     fn helpers() -> &'static [Helper<HartState>] {
@@ -180,7 +180,9 @@ impl SystemGuest for RiscvMachine {
     }
 
     fn set_time(state: &mut HartState, ticks: u64) {
-        state.sys.timer_pending = ticks >= state.sys.stimecmp;
+        let sys = &mut state.sys;
+        let due = sys.menvcfg & envcfg::STCE != 0 && ticks >= sys.stimecmp;
+        sys.timer = u64::from(due) << trap::interrupt::STI;
     }
 
     fn set_time_scale(state: &mut HartState, scale: TimeScale) {
@@ -189,7 +191,7 @@ impl SystemGuest for RiscvMachine {
 
     fn timer(state: &HartState) -> Option<u64> {
         let sys = &state.sys;
-        let on = sys.menvcfg & envcfg::STCE != 0 && !sys.timer_pending;
+        let on = sys.menvcfg & envcfg::STCE != 0 && sys.timer == 0;
         (on && sys.stimecmp != u64::MAX).then_some(sys.stimecmp)
     }
 

@@ -22,7 +22,7 @@ pub(crate) enum Outcome {
 pub(crate) const ILLEGAL_RETURN: u64 = 1;
 
 const FLOAT: usize = 5;
-const COUNT: usize = FLOAT + 8;
+const COUNT: usize = FLOAT + 6;
 
 /// In the order of [`crate::helpers::HelperId`].
 pub(crate) static HELPERS: &[Helper<HartState>] = &{
@@ -33,14 +33,12 @@ pub(crate) static HELPERS: &[Helper<HartState>] = &{
         c,
         d,
         e,
-        named("float-dirty", float_dirty),
         named("csr", csr_access),
         named("note-counters", note_counters),
         named("mret", mret),
         named("sret", sret),
         named("wfi", wfi),
         named("fence-vma", fence_vma),
-        named("time", time),
     ];
     all
 };
@@ -50,11 +48,6 @@ const fn named(
     func: extern "C" fn(&mut HartState, u64, u64, u64) -> u64,
 ) -> Helper<HartState> {
     Helper { name, func }
-}
-
-extern "C" fn float_dirty(state: &mut HartState, _: u64, _: u64, _: u64) -> u64 {
-    state.sys.mstatus |= status::FS;
-    0
 }
 
 /// What the engine would have to look at.
@@ -86,13 +79,8 @@ extern "C" fn csr_access(state: &mut HartState, request: u64, operand: u64, _: u
 }
 
 extern "C" fn note_counters(state: &mut HartState, cycle: u64, retired: u64, _: u64) -> u64 {
-    let [cycles, instructions] = &mut state.sys.counters;
-    (cycles.raw, instructions.raw) = (cycle, retired);
+    (state.sys.cycle.raw, state.sys.instret.raw) = (cycle, retired);
     0
-}
-
-extern "C" fn time(state: &mut HartState, raw: u64, _: u64, _: u64) -> u64 {
-    state.sys.time.of(raw)
 }
 
 extern "C" fn mret(state: &mut HartState, _: u64, _: u64, _: u64) -> u64 {

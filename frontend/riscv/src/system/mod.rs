@@ -9,17 +9,20 @@
 //!   asked for.
 
 pub mod csr;
+mod firmware;
+pub(crate) mod globals;
 mod guest;
 mod helpers;
 pub mod mode;
 mod pmp;
-mod status;
+pub(crate) mod status;
 mod trap;
 mod walk;
 
 #[cfg(test)]
 mod tests;
 
+pub use firmware::HardwareCounter;
 pub use guest::RiscvMachine;
 pub use pmp::Pmp;
 pub use trap::{Exception, cause, interrupt};
@@ -86,6 +89,9 @@ impl AsMut<State> for HartState {
 
 /// Bits of `menvcfg` and `senvcfg`.
 pub(crate) mod envcfg {
+    use crate::cpu::Features;
+    use crate::decode::ext;
+
     pub const FIOM: u64 = 1;
     pub const CBIE: u64 = 3 << 4;
     pub const CBCFE: u64 = 1 << 6;
@@ -95,6 +101,13 @@ pub(crate) mod envcfg {
     pub const STCE: u64 = 1 << 63;
     pub const SENVCFG: u64 = FIOM | CBIE | CBCFE | CBZE;
     pub const MENVCFG: u64 = SENVCFG | ADUE | PBMTE | STCE;
+
+    /// The bits of `menvcfg` that a hart with these extensions has.
+    pub fn legal(features: Features) -> u64 {
+        let rows = [(ext::SSTC, STCE), (ext::SVADU, ADUE), (ext::SVPBMT, PBMTE)];
+        let has = rows.iter().filter(|row| features.has(row.0));
+        has.fold(SENVCFG, |legal, row| legal | row.1)
+    }
 }
 
 /// Privileged state of a hart, by the registers' names in the manual.
@@ -103,9 +116,13 @@ pub(crate) mod envcfg {
 pub struct System {
     /// Current privilege.
     pub privilege: Privilege,
-    /// The part of `mip.STIP` that `stimecmp` drives.
-    pub timer_pending: bool,
+    /// `svnapot` is on.
+    pub(crate) napot: bool,
+    /// `mstatus` without what [`System::float_dirty`] says.
     pub(crate) mstatus: u64,
+    /// Set by translated code that writes floating-point state, until `mstatus` is written: the
+    /// FS field is Dirty then. 0 or all of the field.
+    pub(crate) float_dirty: u64,
     pub(crate) misa: u64,
     pub(crate) medeleg: u64,
     pub(crate) mideleg: u64,
@@ -114,6 +131,8 @@ pub struct System {
     pub(crate) mip: u64,
     /// Bits of `mip` that interrupt controllers drive.
     pub(crate) pins: u64,
+    /// The bit of `mip` that `stimecmp` drives: STIP, not set without `menvcfg.STCE`.
+    pub(crate) timer: u64,
     pub(crate) mtvec: u64,
     pub(crate) mscratch: u64,
     pub(crate) mepc: u64,
@@ -129,11 +148,16 @@ pub struct System {
     pub(crate) scounteren: u64,
     pub(crate) mcountinhibit: u64,
     pub(crate) menvcfg: u64,
+    /// Bits of `menvcfg` that can be written.
+    pub(crate) menvcfg_legal: u64,
     pub(crate) senvcfg: u64,
     pub(crate) stimecmp: u64,
     pub(crate) hart_id: u64,
-    /// `mcycle` and `minstret`.
-    pub(crate) counters: [Counter; 2],
+    pub(crate) cycle: Counter,
+    pub(crate) instret: Counter,
+    /// Not 0 while translated code probes the address of a cache-block management instruction
+    /// by a load: its exceptions are those of a store.
+    pub(crate) cache_block: u64,
     pub(crate) pmp: Pmp,
     pub(crate) time: TimeScale,
     /// What the engine is to forget before it goes on.
@@ -141,36 +165,40 @@ pub struct System {
 }
 
 /// A counter that the guest can set and stop, over one that it cannot.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+///
+/// Its value is `value + (raw & runs)`, which translated code computes by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub(crate) struct Counter {
     /// The counter beneath, as last noted.
     raw: u64,
-    /// Value while stopped, else what to add to `raw`.
     value: u64,
-    stopped: bool,
+    /// All ones while it counts, 0 while it is stopped.
+    runs: u64,
+}
+
+impl Default for Counter {
+    fn default() -> Self {
+        Self {
+            raw: 0,
+            value: 0,
+            runs: u64::MAX,
+        }
+    }
 }
 
 impl Counter {
     fn get(&self) -> u64 {
-        if self.stopped {
-            self.value
-        } else {
-            self.raw.wrapping_add(self.value)
-        }
+        self.value.wrapping_add(self.raw & self.runs)
     }
 
     fn set(&mut self, value: u64) {
-        self.value = if self.stopped {
-            value
-        } else {
-            value.wrapping_sub(self.raw)
-        };
+        self.value = value.wrapping_sub(self.raw & self.runs);
     }
 
     fn stop(&mut self, stopped: bool) {
         let value = self.get();
-        self.stopped = stopped;
+        self.runs = if stopped { 0 } else { u64::MAX };
         self.set(value);
     }
 }
@@ -179,16 +207,19 @@ impl System {
     /// State at reset (section "Reset").
     pub fn new(cpu: &CpuModel, hart_id: u64) -> Self {
         let supervisor = 1 << 18;
+        let legal = envcfg::legal(cpu.features());
         Self {
             privilege: Privilege::Machine,
-            timer_pending: false,
+            napot: cpu.features().has(ext::SVNAPOT),
             mstatus: status::RESET,
+            float_dirty: 0,
             misa: cpu.misa() | supervisor,
             medeleg: 0,
             mideleg: 0,
             mie: 0,
             mip: 0,
             pins: 0,
+            timer: 0,
             mtvec: 0,
             mscratch: 0,
             mepc: 0,
@@ -204,11 +235,14 @@ impl System {
             scounteren: 0,
             mcountinhibit: 0,
             // Without Svade the page-table walker updates A and D from the start.
-            menvcfg: envcfg::ADUE,
+            menvcfg: envcfg::ADUE & legal,
+            menvcfg_legal: legal,
             senvcfg: 0,
             stimecmp: u64::MAX,
             hart_id,
-            counters: [Counter::default(); 2],
+            cycle: Counter::default(),
+            instret: Counter::default(),
+            cache_block: 0,
             pmp: Pmp::default(),
             time: TimeScale::default(),
             flush: Some(TlbFlush::All),
@@ -223,9 +257,9 @@ impl System {
         self.medeleg = trap::DELEGABLE & !(1 << (cause::ECALL_USER + 1));
         self.mideleg = trap::SUPERVISOR_INTERRUPTS;
         self.mcounteren = csr::COUNTERS;
-        self.menvcfg = envcfg::MENVCFG & !envcfg::FIOM;
+        csr::set_menvcfg(self, envcfg::MENVCFG & !envcfg::FIOM);
         self.satp = 0;
-        self.mstatus = status::RESET;
+        (self.mstatus, self.float_dirty) = (status::RESET, 0);
         self.pmp = Pmp::default();
         self.pmp.allow_all();
         self.request(TlbFlush::All);

@@ -1,6 +1,10 @@
 //! The translation mode of a machine's code: all of the state that translated code relies on.
 //!
 //! The lowest two bits are the rounding mode's, as for a program's code.
+//!
+//! `mstatus.FS` is part of the mode only as far as it is off or not, and not in supervisor mode:
+//! there floating-point instructions are few and look at it, so that a kernel's trap handler can
+//! switch it off and on without a change of mode.
 
 use super::{HartState, Privilege, envcfg, status, walk};
 use crate::translate;
@@ -9,14 +13,14 @@ use crate::translate;
 pub const MACHINE: u32 = 1 << 2;
 const PRIVILEGE_SHIFT: u32 = 3;
 const FS_SHIFT: u32 = 5;
-/// Floating-point state: one of [`FS_OFF`], [`FS_CLEAN`], [`FS_DIRTY`].
+/// Floating-point state: one of [`FS_OFF`], [`FS_ON`], [`FS_CHECKED`].
 pub const FS: u32 = 3 << FS_SHIFT;
 /// Floating-point instructions are illegal.
 pub const FS_OFF: u32 = 0;
-/// Floating-point state is clean (or initial).
-pub const FS_CLEAN: u32 = 1 << FS_SHIFT;
-/// Floating-point state is dirty.
-pub const FS_DIRTY: u32 = 2 << FS_SHIFT;
+/// Floating-point instructions are legal.
+pub const FS_ON: u32 = 1 << FS_SHIFT;
+/// Each floating-point instruction looks whether it is legal.
+pub const FS_CHECKED: u32 = 2 << FS_SHIFT;
 /// From this bit on: `cycle`, `time`, `instret` may be read.
 pub(crate) const COUNTERS_SHIFT: u32 = 7;
 /// `cbo.inval` is allowed.
@@ -42,10 +46,10 @@ pub const fn privilege(mode: u32) -> Privilege {
 /// The mode that a hart is in.
 pub(crate) fn of(state: &HartState) -> u32 {
     let sys = &state.sys;
-    let fs = match sys.mstatus & status::FS {
-        0 => FS_OFF,
-        status::FS => FS_DIRTY,
-        _ => FS_CLEAN,
+    let fs = match (sys.privilege, sys.mstatus & status::FS) {
+        (Privilege::Supervisor, _) => FS_CHECKED,
+        (_, 0) => FS_OFF,
+        _ => FS_ON,
     };
     let environment = sys.environment();
     let flag = |on: bool, bit: u32| if on { bit } else { 0 };

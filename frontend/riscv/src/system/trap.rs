@@ -75,13 +75,7 @@ pub struct Exception {
 impl System {
     /// `mip` as it is read.
     pub fn pending(&self) -> u64 {
-        let timer = 1 << STI;
-        let software = if self.menvcfg & envcfg::STCE != 0 {
-            self.mip & !timer | u64::from(self.timer_pending) << STI
-        } else {
-            self.mip
-        };
-        software | self.pins
+        self.mip | self.pins | self.timer
     }
 
     /// `mip` as `csrrs` and `csrrc` read it to write it: without the pin of SEIP.
@@ -203,6 +197,15 @@ impl System {
 }
 
 /// Takes a trap at the program counter: exception, or interrupt if [`cause::INTERRUPT`] is set.
-pub(crate) fn take_trap(state: &mut HartState, cause: u64, value: u64) {
+pub(crate) fn take_trap(state: &mut HartState, mut cause: u64, value: u64) {
+    // Cache-block management instructions raise the exceptions of stores (chapter "Cache
+    // Management Operations").
+    if std::mem::take(&mut state.sys.cache_block) != 0 {
+        cause = match cause {
+            cause::LOAD_ACCESS => cause::STORE_ACCESS,
+            cause::LOAD_PAGE => cause::STORE_PAGE,
+            _ => cause,
+        };
+    }
     state.regs.pc = state.sys.enter(state.regs.pc, cause, value);
 }

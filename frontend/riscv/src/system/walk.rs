@@ -230,7 +230,13 @@ impl Walk<'_> {
             memory_type != 0
         };
         let bad_pointer = !leaf && pte & (A | D | U | N) != 0;
-        pte & V != 0 && pte & (R | W) != W && pte & RESERVED == 0 && !bad_type && !bad_pointer
+        let bad_range = pte & N != 0 && !self.sys.napot;
+        pte & V != 0
+            && !bad_range
+            && pte & (R | W) != W
+            && pte & RESERVED == 0
+            && !bad_type
+            && !bad_pointer
     }
 
     /// What the leaf allows at the privilege of the access.

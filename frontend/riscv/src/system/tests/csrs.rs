@@ -120,18 +120,18 @@ fn gates() {
 fn counters_can_be_set_and_stopped() {
     let mut state = hart();
     let sys = &mut state.sys;
-    sys.counters[0].raw = 1000;
+    sys.cycle.raw = 1000;
     assert_eq!(get(sys, "cycle"), 1000);
     set(sys, "mcycle", 5);
-    sys.counters[0].raw = 1010;
+    sys.cycle.raw = 1010;
     assert_eq!(get(sys, "mcycle"), 15);
     set(sys, "mcountinhibit", 1);
-    sys.counters[0].raw = 2000;
+    sys.cycle.raw = 2000;
     assert_eq!(get(sys, "mcycle"), 15);
     set(sys, "mcycle", 50);
     assert_eq!(get(sys, "mcycle"), 50);
     set(sys, "mcountinhibit", 0);
-    sys.counters[0].raw = 2001;
+    sys.cycle.raw = 2001;
     assert_eq!(get(sys, "mcycle"), 51);
     set(sys, "mcountinhibit", 5);
     assert_eq!(get(sys, "minstret"), 0);
