@@ -7,6 +7,7 @@ enum {
     SYS_WRITE = 1, // (text, length): length, or -1 for memory that is not the user's
     SYS_EXIT = 2,  // (code)
     SYS_WEIGH = 3, // (a, b, c, d, e, f): a + 2 b + 3 c + 4 d + 5 e + 6 f
+    SYS_TICKS = 4, // (): how often the timer has interrupted the program
 };
 
 // What the program does, as its argument says.
