@@ -2,9 +2,10 @@
 
 use super::regs::*;
 use crate::sync::lock;
+use isomorph_block::{BlockBackend, BlockError};
 use isomorph_machine::Device;
 use isomorph_softmmu::{Mmio, RamBlock, RomSwitch};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 /// What reads show, and what the next write means.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,6 +38,24 @@ pub struct FlashState {
     buffer: Vec<(u64, u32, u64)>,
 }
 
+/// Hears why changes did not reach the image.
+pub type OnError = Box<dyn Fn(&BlockError) + Send + Sync>;
+
+/// Where changes are kept.
+struct Store {
+    image: Arc<dyn BlockBackend>,
+    on_error: OnError,
+}
+
+impl Store {
+    /// False, and someone was told, if the host failed.
+    fn check(&self, result: Result<(), BlockError>) -> bool {
+        let Err(error) = result else { return true };
+        (self.on_error)(&error);
+        false
+    }
+}
+
 struct Inner {
     state: FlashState,
     switch: RomSwitch,
@@ -50,6 +69,7 @@ pub struct Flash {
     offset: u64,
     len: u64,
     query: Vec<u8>,
+    store: OnceLock<Store>,
     /// Programming and erasing fail.
     read_only: bool,
 }
@@ -69,6 +89,7 @@ impl Flash {
             offset,
             len,
             query: query(len),
+            store: OnceLock::new(),
             read_only,
         })
     }
@@ -78,6 +99,31 @@ impl Flash {
         let mut inner = lock(&self.inner);
         inner.switch = switch;
         inner.switch.set_direct(inner.state.mode == Mode::Array);
+    }
+
+    /// Keeps changes of the contents in `image` too, from which they were loaded. What the guest
+    /// programs or erases is written at once, and flushed when the machine is reset and at the
+    /// end; what the image does not take is an error of that command, for the guest and for
+    /// `on_error`. Only the first call counts.
+    pub fn write_back(&self, image: Arc<dyn BlockBackend>, on_error: OnError) {
+        // One bank has one image.
+        let _ = self.store.set(Store { image, on_error });
+    }
+
+    /// Writes `len` changed bytes at `offset` to the image; false if that fails.
+    fn save(&self, offset: u64, len: u64) -> bool {
+        let Some(store) = self.store.get().filter(|_| len != 0) else {
+            return true;
+        };
+        let mut bytes = vec![0; len as usize];
+        self.ram.read(self.offset + offset, &mut bytes)
+            && store.check(store.image.write_at(&bytes, offset))
+    }
+
+    fn flush(&self) {
+        if let Some(store) = self.store.get() {
+            store.check(store.image.flush());
+        }
     }
 
     /// The state beside the contents.
@@ -92,8 +138,8 @@ impl Flash {
         inner.switch.set_direct(inner.state.mode == Mode::Array);
     }
 
-    /// Clears bits of the contents: a flash cell is set by erasing only.
-    fn program(&self, offset: u64, size: u32, value: u64) -> bool {
+    /// Clears bits of the contents, in memory only: a flash cell is set by erasing.
+    fn clear(&self, offset: u64, size: u32, value: u64) -> bool {
         let at = self.offset.wrapping_add(offset);
         let inside = offset
             .checked_add(u64::from(size))
@@ -105,13 +151,35 @@ impl Flash {
         old.is_some_and(|old| self.ram.store(at, size, old & value))
     }
 
+    fn program(&self, offset: u64, size: u32, value: u64) -> bool {
+        self.clear(offset, size, value) && self.save(offset, size.into())
+    }
+
+    /// Programs a whole buffer; the image gets words that follow each other in one piece.
+    fn program_all(&self, buffer: &[(u64, u32, u64)]) -> bool {
+        let mut run = 0..0;
+        let mut good = true;
+        for &(offset, size, value) in buffer {
+            if !self.clear(offset, size, value) {
+                good = false;
+                break;
+            }
+            if offset != run.end {
+                good &= self.save(run.start, run.end - run.start);
+                run.start = offset;
+            }
+            run.end = offset + u64::from(size);
+        }
+        good & self.save(run.start, run.end - run.start)
+    }
+
     fn erase(&self, offset: u64) -> bool {
         let start = offset & !(BLOCK - 1);
         if self.read_only || start >= self.len {
             return false;
         }
         let bytes = vec![0xff; BLOCK.min(self.len - start) as usize];
-        self.ram.write(self.offset + start, &bytes)
+        self.ram.write(self.offset + start, &bytes) && self.save(start, bytes.len() as u64)
     }
 
     /// A command, outside of any sequence.
@@ -170,9 +238,7 @@ impl Flash {
             }
             Mode::Confirm => {
                 let buffer = std::mem::take(&mut state.buffer);
-                let write =
-                    |(offset, size, value): &(u64, u32, u64)| self.program(*offset, *size, *value);
-                if byte != CONFIRM || !buffer.iter().all(write) {
+                if byte != CONFIRM || !self.program_all(&buffer) {
                     failed = STATUS_PROGRAM_ERROR;
                 }
                 Mode::Status
@@ -230,5 +296,12 @@ impl Device for Flash {
             status,
             ..FlashState::default()
         });
+        self.flush();
+    }
+}
+
+impl Drop for Flash {
+    fn drop(&mut self) {
+        self.flush();
     }
 }

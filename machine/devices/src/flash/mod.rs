@@ -8,5 +8,5 @@ mod regs;
 #[cfg(test)]
 mod tests;
 
-pub use device::{Flash, FlashState};
+pub use device::{Flash, FlashState, OnError};
 pub use regs::{BLOCK, RULES};

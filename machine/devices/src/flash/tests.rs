@@ -2,10 +2,12 @@
 
 use super::*;
 use crate::testing::{batter, play};
+use isomorph_block::{BlockBackend, BlockError};
 use isomorph_machine::Device;
 use isomorph_machine::Step::{NoRead, Read, Write};
 use isomorph_softmmu::{AddressSpace, Backing, RamBlock, Region, RomSwitch};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 const LEN: u64 = 2 << 20;
 const READY: u64 = 0x80_0080;
@@ -104,6 +106,92 @@ fn buffered_writes() {
             Read(0, 4, 0x90_0090),
         ],
     );
+}
+
+/// What an image was asked to do; the first megabyte of the flash only.
+#[derive(Default)]
+struct Image {
+    writes: Mutex<Vec<(u64, Vec<u8>)>>,
+    flushes: AtomicUsize,
+}
+
+impl BlockBackend for Image {
+    fn capacity(&self) -> u64 {
+        LEN / 2
+    }
+
+    fn read_only(&self) -> bool {
+        false
+    }
+
+    fn read_at(&self, _: &mut [u8], _: u64) -> Result<(), BlockError> {
+        Ok(())
+    }
+
+    fn write_at(&self, data: &[u8], offset: u64) -> Result<(), BlockError> {
+        if offset >= self.capacity() {
+            return Err(BlockError::ReadOnly);
+        }
+        self.writes
+            .lock()
+            .expect("lock")
+            .push((offset, data.to_vec()));
+        Ok(())
+    }
+
+    fn flush(&self) -> Result<(), BlockError> {
+        self.flushes.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn write_zeroes(&self, _: u64, _: u64, _: bool) -> Result<(), BlockError> {
+        Ok(())
+    }
+
+    fn discard(&self, _: u64, _: u64) -> Result<(), BlockError> {
+        Ok(())
+    }
+}
+
+#[test]
+fn changes_reach_the_image() {
+    let (flash, space) = bench(false);
+    let image = Arc::new(Image::default());
+    let errors = Arc::new(Mutex::new(Vec::new()));
+    let seen = errors.clone();
+    let on_error = move |error: &BlockError| seen.lock().expect("lock").push(error.to_string());
+    flash.write_back(image.clone(), Box::new(on_error));
+    play(
+        &space,
+        &[
+            Write(0x1000, 4, 0x40_0040),
+            Write(0x1000, 4, 0x1234_5678),
+            Write(0x2000, 4, 0xe8_00e8),
+            Write(0x2000, 4, 0x02_0002),
+            Write(0x2000, 4, 0x1111_1111),
+            Write(0x2004, 4, 0x2222_2222),
+            Write(0x3000, 4, 0x3333_3333),
+            Write(0x2000, 4, 0xd0_00d0),
+            Read(0x2000, 4, READY),
+            Write(0x4_1234, 4, 0x20_0020),
+            Write(0x4_1234, 4, 0xd0_00d0),
+            Read(0, 4, READY),
+            Write(LEN - 4, 4, 0x40_0040),
+            Write(LEN - 4, 4, 0),
+            Read(0, 4, 0x90_0090),
+        ],
+    );
+    let words = [0x11, 0x11, 0x11, 0x11, 0x22, 0x22, 0x22, 0x22].to_vec();
+    let want = [
+        (0x1000, vec![0x78, 0x56, 0x34, 0x12]),
+        (0x2000, words),
+        (0x3000, vec![0x33; 4]),
+        (BLOCK, vec![0xff; BLOCK as usize]),
+    ];
+    assert_eq!(*image.writes.lock().expect("lock"), want);
+    assert_eq!(*errors.lock().expect("lock"), ["the disk is read-only"]);
+    flash.reset();
+    assert_eq!(image.flushes.load(Ordering::Relaxed), 1);
 }
 
 #[test]

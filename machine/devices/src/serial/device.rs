@@ -5,7 +5,7 @@ use crate::sync::lock;
 use isomorph_machine::{Device, IrqLine};
 use isomorph_softmmu::Mmio;
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 
 /// The other end of the line.
 pub trait SerialBackend: Send + Sync {
@@ -14,6 +14,9 @@ pub trait SerialBackend: Send + Sync {
 
     /// [`Serial::receive`] takes characters again after it had refused some.
     fn room(&self) {}
+
+    /// This is the UART that [`Serial::receive`] is to be called of.
+    fn connect(&self, _serial: Weak<Serial>) {}
 }
 
 /// Registers of a 16550.
@@ -65,6 +68,14 @@ impl SerialState {
         if self.fcr & FCR_ENABLE != 0 { FIFO } else { 1 }
     }
 
+    /// Characters that the line can bring now; in loop-back it is cut off.
+    fn room(&self) -> usize {
+        match self.mcr & MCR_LOOP {
+            0 => self.capacity().saturating_sub(self.rx.len()),
+            _ => 0,
+        }
+    }
+
     fn trigger(&self) -> usize {
         match self.fcr & (FCR_ENABLE | 0xc0) {
             0x41 => 4,
@@ -105,8 +116,11 @@ impl SerialState {
         }
     }
 
+    /// Lets the line go on once all was read: a whole FIFO at a time comes cheaper.
     fn freed(&mut self, effects: &mut Effects) {
-        effects.room = std::mem::take(&mut self.full);
+        if self.rx.is_empty() {
+            effects.room |= std::mem::take(&mut self.full);
+        }
     }
 
     /// The modem inputs: in loop-back the outputs, else a line that is always ready.
@@ -236,10 +250,22 @@ pub struct Serial {
 impl Serial {
     /// A UART with `backend` at the other end of its line.
     pub fn new(irq: IrqLine, backend: Arc<dyn SerialBackend>) -> Arc<Self> {
-        Arc::new(Self {
+        let serial = Arc::new(Self {
             state: Mutex::default(),
             irq,
             backend,
+        });
+        serial.backend.connect(Arc::downgrade(&serial));
+        serial
+    }
+
+    /// How many characters [`Serial::receive`] takes now. After a 0 the backend hears
+    /// [`SerialBackend::room`].
+    pub fn room(&self) -> usize {
+        self.change(|state, _| {
+            let room = state.room();
+            state.full |= room == 0;
+            room
         })
     }
 
@@ -247,10 +273,7 @@ impl Serial {
     /// refused some, the backend hears [`SerialBackend::room`].
     pub fn receive(&self, bytes: &[u8]) -> usize {
         self.change(|state, _| {
-            // In loop-back the line is cut off.
-            let looped = state.mcr & MCR_LOOP != 0;
-            let room = state.capacity().saturating_sub(state.rx.len());
-            let taken = if looped { 0 } else { room.min(bytes.len()) };
+            let taken = state.room().min(bytes.len());
             state.rx.extend(&bytes[..taken]);
             state.full |= taken < bytes.len();
             taken

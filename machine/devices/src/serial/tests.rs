@@ -3,6 +3,7 @@
 use super::regs::LEN;
 use super::*;
 use crate::testing::{batter, play, space};
+use isomorph_chardev::Ring;
 use isomorph_machine::Step::{NoRead, Read, Write};
 use isomorph_machine::{Device, IrqLatch, IrqLine};
 use isomorph_softmmu::AddressSpace;
@@ -99,8 +100,12 @@ fn receiving_with_a_fifo() {
     play(&b.space, &[Read(2, 1, 0xcc), Read(5, 1, 0x61)]);
     assert_eq!(b.serial.receive(&[4; 20]), 13);
     play(&b.space, &[Read(2, 1, 0xc4), Read(0, 1, 1)]);
-    assert_eq!(b.line.room.load(Ordering::Relaxed), 1);
     play(&b.space, &[Read(0, 1, 2), Read(0, 1, 3)]);
+    assert_eq!(b.line.room.load(Ordering::Relaxed), 0, "not yet empty");
+    (0..13).for_each(|_| play(&b.space, &[Read(0, 1, 4)]));
+    assert_eq!(b.line.room.load(Ordering::Relaxed), 1);
+    assert_eq!(b.serial.receive(&[5; 2]), 2);
+    play(&b.space, &[Read(0, 1, 5)]);
     assert_eq!(b.line.room.load(Ordering::Relaxed), 1, "only once");
     play(&b.space, &[Write(2, 1, 0x83), Read(5, 1, 0x60)]);
     assert_eq!(b.latch.levels(), 0);
@@ -153,6 +158,28 @@ fn loop_back_joins_outputs_and_inputs() {
     );
     assert!(b.line.sent.lock().expect("lock").is_empty());
     assert_eq!(b.line.room.load(Ordering::Relaxed), 1);
+}
+
+#[test]
+fn a_host_line_brings_no_more_than_fits() {
+    let host = Arc::new(Ring::new(100));
+    let serial = Serial::new(IrqLine::unconnected(), CharLine::new(host.clone()));
+    let space = space(serial.clone(), 0, LEN, RULES);
+    let typed: Vec<u8> = (0..100).collect();
+    host.input(&typed);
+    // One without a FIFO, then a FIFO at a time, which clears it when it is switched on.
+    play(&space, &[Read(0, 1, 0), Read(0, 1, 1), Write(2, 1, 1)]);
+    let read: Vec<_> = (3..100).map(|value| Read(0, 1, value)).collect();
+    play(&space, &read);
+    play(
+        &space,
+        &[Read(5, 1, 0x60), Write(0, 1, 0x41), Write(0, 1, 0x42)],
+    );
+    assert_eq!(host.take(), b"AB");
+    // In loop-back nothing comes, and nothing is lost.
+    play(&space, &[Write(4, 1, 0x10)]);
+    host.input(&[7]);
+    play(&space, &[Read(5, 1, 0x60), Write(4, 1, 0), Read(0, 1, 7)]);
 }
 
 #[test]
