@@ -15,6 +15,9 @@ pub mod rtc;
 pub mod serial;
 pub mod virtio;
 
+mod beating;
 mod sync;
 #[cfg(test)]
 mod testing;
+
+pub use beating::Beating;

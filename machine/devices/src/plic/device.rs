@@ -4,6 +4,7 @@ use super::regs::*;
 use crate::sync::lock;
 use isomorph_machine::{Device, IrqLine, IrqSink};
 use isomorph_softmmu::Mmio;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// Registers of a PLIC.
@@ -174,16 +175,29 @@ impl PlicState {
 /// A PLIC. Its inputs are its sources, by number.
 pub struct Plic {
     state: Mutex<PlicState>,
+    /// By source: how often its line has gone high.
+    raised: Vec<AtomicU64>,
     outputs: Vec<IrqLine>,
 }
 
 impl Plic {
     /// A PLIC with sources 1 to `sources` and one context per output.
     pub fn new(sources: u32, outputs: Vec<IrqLine>) -> Arc<Self> {
+        let state = PlicState::new(sources, outputs.len());
         Arc::new(Self {
-            state: Mutex::new(PlicState::new(sources, outputs.len())),
+            raised: state.priority.iter().map(|_| AtomicU64::new(0)).collect(),
+            state: Mutex::new(state),
             outputs,
         })
+    }
+
+    /// The sources whose lines have gone high, and how often each.
+    pub fn raised(&self) -> impl Iterator<Item = (u32, u64)> + '_ {
+        let counts = self
+            .raised
+            .iter()
+            .map(|count| count.load(Ordering::Relaxed));
+        (0..).zip(counts).filter(|&(_, count)| count != 0)
     }
 
     /// A line to source `number`.
@@ -220,6 +234,9 @@ impl Plic {
 
 impl IrqSink for Plic {
     fn set_irq(&self, number: u32, level: bool) {
+        if let (true, Some(count)) = (level, self.raised.get(number as usize)) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
         self.change(|state| state.set_level(number, level));
     }
 }

@@ -98,3 +98,15 @@ fn any_access_and_then_a_reset() {
     assert!(!Plic::new(1, Vec::new()).restore(plic.state()));
     assert!(plic.restore(plic.state()));
 }
+
+#[test]
+fn interrupts_are_counted_by_source() {
+    let (plic, _, _) = bench();
+    let line = plic.line(10);
+    line.pulse();
+    line.set(true);
+    line.set(true);
+    plic.line(95).pulse();
+    plic.line(200).pulse();
+    assert_eq!(plic.raised().collect::<Vec<_>>(), [(10, 2), (95, 1)]);
+}

@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
+use isomorph_softmmu::AddressSpace;
+
 use super::{ActivateError, Activation, Chain, Interrupt, Memory, QueueError, VirtQueue};
 use super::{VirtioDevice, copy_config, lock};
 
@@ -21,6 +23,17 @@ const PIECE: usize = 4096;
 /// Gets the pages that the guest gave up: guest-physical address and bytes. The guest expects
 /// nothing of their contents from then on.
 pub type Release = Box<dyn FnMut(u64, u64) + Send>;
+
+/// Gives the pages of `space` back to the host.
+pub fn release_to_host(space: &Arc<AddressSpace>) -> Release {
+    let space = Arc::downgrade(space);
+    Box::new(move |address, length| {
+        if let Some(space) = space.upgrade() {
+            // A page that is not RAM any more has nothing to give.
+            let _ = space.view().discard_memory(address, length);
+        }
+    })
+}
 
 /// The host's side of a balloon.
 #[derive(Default)]

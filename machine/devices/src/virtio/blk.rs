@@ -52,6 +52,18 @@ impl From<BlockError> for Status {
     }
 }
 
+/// What a write promises once it is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Cache {
+    /// To be on the disk after the driver's next flush.
+    #[default]
+    WriteBack,
+    /// To be on the disk: the driver is not offered to flush.
+    WriteThrough,
+    /// Nothing: flushes are not passed on.
+    Unsafe,
+}
+
 /// A virtio block device over a [`BlockBackend`].
 pub struct Blk {
     disk: Disk,
@@ -62,12 +74,14 @@ pub struct Blk {
 struct Disk {
     backend: Arc<dyn BlockBackend>,
     serial: [u8; ID_BYTES],
-    /// Without `F_FLUSH` the driver cannot ask for it: each write is stable (§5.2.6.2).
-    write_through: bool,
+    /// Without `F_FLUSH` the driver cannot ask for it: each write is stable (§5.2.6.2), so then
+    /// this is not [`Cache::WriteBack`].
+    cache: Cache,
 }
 
 impl Blk {
     /// A device over `backend` whose identity is the first 20 bytes of `serial`.
+    /// Its cache is [`Cache::WriteBack`].
     pub fn new(backend: Arc<dyn BlockBackend>, serial: &str) -> Self {
         let mut id = [0; ID_BYTES];
         for (to, from) in id.iter_mut().zip(serial.bytes()) {
@@ -77,10 +91,16 @@ impl Blk {
             disk: Disk {
                 backend,
                 serial: id,
-                write_through: true,
+                cache: Cache::default(),
             },
             worker: None,
         }
+    }
+
+    /// The same device with another promise.
+    pub fn with_cache(mut self, cache: Cache) -> Self {
+        self.disk.cache = cache;
+        self
     }
 
     fn config(&self) -> [u8; 60] {
@@ -110,7 +130,11 @@ impl<M: Memory> VirtioDevice<M> for Blk {
     }
 
     fn features(&self) -> u64 {
-        let common = F_SEG_MAX | F_BLK_SIZE | F_FLUSH;
+        let flush = match self.disk.cache {
+            Cache::WriteThrough => 0,
+            Cache::WriteBack | Cache::Unsafe => F_FLUSH,
+        };
+        let common = F_SEG_MAX | F_BLK_SIZE | flush;
         if self.disk.backend.read_only() {
             common | F_RO
         } else {
@@ -127,7 +151,9 @@ impl<M: Memory> VirtioDevice<M> for Blk {
             return Ok(());
         };
         let mut disk = self.disk.clone();
-        disk.write_through = activation.features & F_FLUSH == 0;
+        if disk.cache == Cache::WriteBack && activation.features & F_FLUSH == 0 {
+            disk.cache = Cache::WriteThrough;
+        }
         let interrupt = activation.interrupt;
         let mut piece = vec![0; PIECE];
         let worker = Worker::start("virtio-blk", move || {
@@ -197,7 +223,7 @@ impl Disk {
         let (status, written) = match kind {
             request::IN => self.read(&mut request, room)?,
             request::OUT => (self.write(&mut request)?, 0),
-            request::FLUSH => (status_of(self.backend.flush()), 0),
+            request::FLUSH => (self.flush(), 0),
             request::GET_ID => self.identify(&request, room)?,
             request::DISCARD | request::WRITE_ZEROES => (self.zero(&request, kind)?, 0),
             _ => (Status::Unsupported, 0),
@@ -253,11 +279,18 @@ impl Disk {
         Ok(self.settle())
     }
 
+    fn flush(&self) -> Status {
+        match self.cache {
+            Cache::Unsafe => Status::Ok,
+            _ => status_of(self.backend.flush()),
+        }
+    }
+
+    /// Keeps the promise of a write.
     fn settle(&self) -> Status {
-        if self.write_through {
-            status_of(self.backend.flush())
-        } else {
-            Status::Ok
+        match self.cache {
+            Cache::WriteThrough => self.flush(),
+            Cache::WriteBack | Cache::Unsafe => Status::Ok,
         }
     }
 

@@ -1,12 +1,13 @@
 //! Devices driven as a driver would, and as a hostile one would.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use isomorph_block::{BlockBackend, BlockError};
 use isomorph_chardev::{CharBackend, Ring};
 use isomorph_net::{FrameSink, NetBackend};
+use isomorph_softmmu::{AddressSpace, Backing, RamBlock, Region};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 
 use super::mmio::VirtioMmio;
@@ -185,6 +186,7 @@ type Desc = (u64, u32, u16, u16);
 
 struct MemoryDisk {
     data: Mutex<Vec<u8>>,
+    flushes: AtomicUsize,
     read_only: bool,
 }
 
@@ -193,6 +195,7 @@ impl MemoryDisk {
         let data = (0..64 * 512u32).map(|at| (at / 512) as u8).collect();
         Arc::new(MemoryDisk {
             data: Mutex::new(data),
+            flushes: AtomicUsize::new(0),
             read_only,
         })
     }
@@ -220,6 +223,7 @@ impl BlockBackend for MemoryDisk {
     }
 
     fn flush(&self) -> Result<(), BlockError> {
+        self.flushes.fetch_add(1, Ordering::SeqCst);
         Ok(())
     }
 
@@ -561,6 +565,41 @@ fn frames_pass_both_ways() {
     driver.submit(0, &[(DATA + 0x1000, 4, WRITE)]);
     assert!(wire.deliver(&[1; 100]));
     driver.expect_broken();
+}
+
+/// Flushes of a write and a flush, with this cache and these features taken.
+fn flushes(cache: blk::Cache, features: u64) -> usize {
+    let disk = MemoryDisk::new(false);
+    let device = blk::Blk::new(disk.clone(), "").with_cache(cache);
+    let mut driver = Driver::started(Box::new(device), features);
+    assert_eq!(request(&mut driver, 1, 2, &[7; 512], 0).0, 0);
+    assert_eq!(request(&mut driver, 4, 0, &[], 0).0, 0);
+    disk.flushes.load(Ordering::SeqCst)
+}
+
+#[test]
+fn a_cache_is_what_it_says() {
+    let flush = 1 << 9;
+    assert_eq!(flushes(blk::Cache::WriteBack, flush), 1);
+    assert_eq!(flushes(blk::Cache::WriteBack, 0), 2);
+    assert_eq!(flushes(blk::Cache::WriteThrough, 0), 2);
+    assert_eq!(flushes(blk::Cache::Unsafe, flush), 0);
+    let device = blk::Blk::new(MemoryDisk::new(false), "").with_cache(blk::Cache::WriteThrough);
+    assert_eq!(VirtioDevice::<Ram>::features(&device) & flush, 0);
+}
+
+#[test]
+fn released_pages_read_as_zero() {
+    let space = AddressSpace::new();
+    let ram = RamBlock::new("ram", 0x3000).unwrap();
+    ram.write(0, &[7; 0x3000]);
+    let region = Region::new("ram", 0x1000, 0x3000, 0, Backing::Ram(ram.clone(), 0));
+    space.add(region.unwrap());
+    let mut release = balloon::release_to_host(&space);
+    release(0x2000, 0x1000);
+    release(0x9000, 0x1000);
+    let found = [0, 0x1000, 0x1ff8, 0x2000].map(|at| ram.load(at, 1));
+    assert_eq!(found, [Some(7), Some(0), Some(0), Some(7)]);
 }
 
 #[test]
