@@ -8,7 +8,7 @@ use isomorph_ir::interp::{Exit, FpEnv, Helpers, Interp, MemFault, Memory};
 use isomorph_ir::{Builder, Order, TrapKind, verify};
 use isomorph_riscv::decode::Op;
 use isomorph_riscv::system::{Privilege, System, cause, interrupt, mode};
-use isomorph_riscv::{HartState, RiscvMachine, State};
+use isomorph_riscv::{CpuModel, HartState, RiscvMachine, State};
 use std::cell::RefCell;
 
 const BASE: u64 = 0x8000_0000;
@@ -153,7 +153,10 @@ struct Machine {
 impl Machine {
     /// A hart in machine mode with a program at [`BASE`] and a handler that waits.
     fn new(program: &[u32]) -> Self {
-        let guest = RiscvMachine::default();
+        Self::of(RiscvMachine::default(), program)
+    }
+
+    fn of(guest: RiscvMachine, program: &[u32]) -> Self {
         let mut ram = Ram(vec![0; BYTES]);
         ram.put(BASE, program);
         ram.put(HANDLER, &[WFI]);
@@ -256,11 +259,15 @@ const WFI: u32 = 0x1050_0073;
 const MRET: u32 = 0x3020_0073;
 const ECALL: u32 = 0x0000_0073;
 
+const SSTATUS: u32 = 0x100;
 const MSTATUS: u32 = 0x300;
+const STVEC: u32 = 0x105;
 const MEDELEG: u32 = 0x302;
+const MIDELEG: u32 = 0x303;
 const MIE: u32 = 0x304;
 const MTVEC: u32 = 0x305;
 const MCOUNTEREN: u32 = 0x306;
+const MENVCFG: u32 = 0x30a;
 const MEPC: u32 = 0x341;
 const MSCRATCH: u32 = 0x340;
 const SATP: u32 = 0x180;
@@ -271,6 +278,10 @@ const fn csrrw(rd: u32, csr: u32, rs1: u32) -> u32 {
 
 const fn csrrs(rd: u32, csr: u32, rs1: u32) -> u32 {
     csr << 20 | rs1 << 15 | 2 << 12 | rd << 7 | 0x73
+}
+
+const fn csrrc(rd: u32, csr: u32, rs1: u32) -> u32 {
+    csr << 20 | rs1 << 15 | 3 << 12 | rd << 7 | 0x73
 }
 
 const fn csrw(csr: u32, rs1: u32) -> u32 {
@@ -286,8 +297,9 @@ const fn sd(rs2: u32, rs1: u32) -> u32 {
 }
 
 /// A program that opens protection, sets up traps and returns to what `x10` (`mstatus`) says at
-/// `x11`, with `x8` in `satp`.
+/// `x11`, with `x8` in `satp` and the bits of `x9` set in `menvcfg`.
 const ENTER: [u32; 8] = [
+    csrrs(0, MENVCFG, 9),
     csrw(MTVEC, 5),
     csrw(0x3b0, 6),
     csrw(0x3a0, 7),
@@ -295,7 +307,6 @@ const ENTER: [u32; 8] = [
     csrw(MSTATUS, 10),
     csrw(MEPC, 11),
     MRET,
-    0,
 ];
 
 const ENTER_REGISTERS: [(usize, u64); 3] = [(5, HANDLER), (6, u64::MAX), (7, 0x1f)];
@@ -313,43 +324,106 @@ fn entered(who: u64, status: u64, code: &[u32], registers: &[(usize, u64)]) -> M
     machine
 }
 
-#[test]
-fn a_supervisor_runs_under_sv39_and_calls_the_machine() {
-    let page = BASE + 0x4000;
-    let (data, va) = (BASE + 0x5000, 0x1234_5000);
-    let table = |at: u64| BASE + 0x8000 + at * 0x1000;
-    let satp = 8 << 60 | table(0) >> 12;
-    let code_va = 0x1234_4000;
+const CODE_PAGE: u64 = BASE + 0x4000;
+const DATA_PAGE: u64 = BASE + 0x5000;
+const CODE_VA: u64 = 0x1234_4000;
+const DATA_VA: u64 = 0x1234_5000;
+
+/// The table of a level; the last one has the pages.
+const fn table(level: u64) -> u64 {
+    BASE + 0x8000 + level * 0x1000
+}
+
+/// Where the leaf of an address lies.
+const fn leaf_at(va: u64) -> u64 {
+    table(2) + 8 * (va >> 12 & 511)
+}
+
+/// Runs `code` in supervisor mode under Sv39, at [`CODE_VA`], with the flags `flags` in the leaf of
+/// [`DATA_VA`], which is in `x20`.
+fn paged(flags: u64, status: u64, code: &[u32], registers: &[(usize, u64)]) -> Machine {
     let mut machine = Machine::new(&ENTER).with(&ENTER_REGISTERS).with(&[
-        (8, satp),
-        (10, 1 << 11),
-        (11, code_va),
-        (20, va),
-        (21, 0x55aa),
+        (8, 8 << 60 | table(0) >> 12),
+        (10, 1 << 11 | status),
+        (11, CODE_VA),
+        (20, DATA_VA),
     ]);
     let entry = |physical: u64, flags: u64| physical >> 12 << 10 | flags;
     {
         let mut ram = machine.ram.borrow_mut();
-        ram.put(page, &[sd(21, 20), ld(22, 20), ECALL]);
+        ram.put(CODE_PAGE, code);
         let mut put = |at: u64, value: u64| {
             let bytes = ram.slice(at, 8).expect("RAM");
             bytes.copy_from_slice(&value.to_le_bytes());
         };
-        put(table(0) + 8 * (va >> 30), entry(table(1), 1));
-        put(table(1) + 8 * (va >> 21 & 511), entry(table(2), 1));
-        put(table(2) + 8 * (va >> 12 & 511), entry(data, 0b0111));
-        put(table(2) + 8 * (code_va >> 12 & 511), entry(page, 0b1001));
+        put(table(0) + 8 * (DATA_VA >> 30), entry(table(1), 1));
+        put(table(1) + 8 * (DATA_VA >> 21 & 511), entry(table(2), 1));
+        put(leaf_at(DATA_VA), entry(DATA_PAGE, flags));
+        put(leaf_at(CODE_VA), entry(CODE_PAGE, 0b1001));
     }
+    machine = machine.with(registers);
     machine.run();
+    machine
+}
+
+#[test]
+fn a_supervisor_runs_under_sv39_and_calls_the_machine() {
+    let machine = paged(0b0111, 0, &[sd(21, 20), ld(22, 20), ECALL], &[(21, 0x55aa)]);
     assert_eq!(machine.state.sys.privilege, Privilege::Machine);
     assert_eq!(machine.trapped(), (9, 0));
-    assert_eq!(machine.csr("mepc"), code_va + 8);
+    assert_eq!(machine.csr("mepc"), CODE_VA + 8);
     assert_eq!(machine.state.regs.x[22], 0x55aa);
     let mut ram = machine.ram.borrow_mut();
-    assert_eq!(ram.load_u64(data), Some(0x55aa));
+    assert_eq!(ram.load_u64(DATA_PAGE), Some(0x55aa));
     // The walker marked both pages.
-    let mut leaf = |va: u64| ram.load_u64(table(2) + 8 * (va >> 12 & 511)).expect("RAM");
-    assert_eq!((leaf(va) & 0xff, leaf(code_va) & 0xff), (0xc7, 0x49));
+    let mut leaf = |va: u64| ram.load_u64(leaf_at(va)).expect("RAM");
+    assert_eq!((leaf(DATA_VA) & 0xff, leaf(CODE_VA) & 0xff), (0xc7, 0x49));
+}
+
+#[test]
+fn access_to_user_memory_follows_sum() {
+    let sum = (12, 1 << 18);
+    let (on, off) = (csrrs(0, SSTATUS, 12), csrrc(0, SSTATUS, 12));
+    let user = 0b1_0111;
+    // lui x12, 0x40: the same with a mask that the translator knows.
+    for lui in [0x0000_0013, 0x0004_0637] {
+        let code = [lui, on, ld(22, 20), on, ld(23, 20), off, off, ECALL];
+        assert_eq!(paged(user, 0, &code, &[sum]).trapped(), (9, 0));
+        let code = [lui, ld(22, 20), ECALL];
+        let fault = (cause::LOAD_PAGE, DATA_VA);
+        assert_eq!(paged(user, 0, &code, &[sum]).trapped(), fault);
+        let code = [lui, on, sd(22, 20), off, sd(23, 20), ECALL];
+        let machine = paged(user, 0, &code, &[sum]);
+        assert_eq!(machine.trapped(), (cause::STORE_PAGE, DATA_VA));
+        assert_eq!(machine.csr("mepc"), CODE_VA + 16);
+    }
+}
+
+#[test]
+fn cache_block_management_raises_store_exceptions() {
+    let cbo = |funct: u32| funct << 20 | 20 << 15 | 2 << 12 | 0x0f;
+    for insn in [cbo(0), cbo(1), cbo(2), cbo(4)] {
+        let machine = paged(0b0111, 0, &[insn, ECALL], &[]);
+        assert_eq!(machine.trapped(), (cause::ILLEGAL, u64::from(insn)));
+    }
+    let allowed = (9, 0xf0);
+    for (insn, address, flags, want) in [
+        (cbo(1), DATA_VA, 0b0011, (9, 0)),
+        (cbo(2), DATA_VA, 0b0011, (9, 0)),
+        (cbo(0), DATA_VA, 0b0011, (9, 0)),
+        (cbo(1), DATA_VA, 0, (cause::STORE_PAGE, DATA_VA)),
+        (cbo(2), DATA_VA, 0b1_0111, (cause::STORE_PAGE, DATA_VA)),
+        (cbo(0), 0x77, 0b0011, (cause::STORE_PAGE, 0x77)),
+        (cbo(4), DATA_VA, 0b0011, (cause::STORE_PAGE, DATA_VA)),
+    ] {
+        let machine = paged(flags, 0, &[insn, ECALL], &[allowed, (20, address)]);
+        assert_eq!(machine.trapped(), want, "{insn:#x}");
+    }
+    // Loads afterwards raise their own exceptions again.
+    for code in [[cbo(1), ld(22, 21), ECALL], [ld(22, 21), ECALL, 0]] {
+        let machine = paged(0b0011, 0, &code, &[allowed]);
+        assert_eq!(machine.trapped(), (cause::LOAD_PAGE, 0), "{code:x?}");
+    }
 }
 
 #[test]
@@ -466,6 +540,87 @@ fn an_interrupt_is_taken_when_it_becomes_enabled() {
     machine.run();
     assert_eq!(machine.trapped(), (1 << 63 | 7, 0));
     assert_eq!(machine.csr("mepc"), BASE + 12);
+}
+
+#[test]
+fn a_supervisor_takes_an_interrupt_when_it_sets_sie() {
+    // csrrsi x0, sstatus, 2; csrrs x0, sstatus, x12; csrw sstatus, x12
+    let immediate = SSTATUS << 20 | 2 << 15 | 6 << 12 | 0x73;
+    for set in [immediate, csrrs(0, SSTATUS, 12), csrw(SSTATUS, 12)] {
+        for pending in [true, false] {
+            let mut program = vec![csrw(MIE, 13), csrw(MIDELEG, 13), csrw(STVEC, 5)];
+            program.extend(ENTER);
+            program.extend([set, WFI]);
+            let at = BASE + 4 * 11;
+            let mut machine = Machine::new(&program).with(&ENTER_REGISTERS);
+            machine = machine.with(&[(10, 1 << 11), (11, at), (12, 2), (13, 1 << 9)]);
+            RiscvMachine::set_pin(&mut machine.state, interrupt::SEI, pending);
+            machine.run();
+            let (cause, epc) = (machine.csr("scause"), machine.csr("sepc"));
+            let want = if pending {
+                (1 << 63 | 9, at + 4)
+            } else {
+                (0, 0)
+            };
+            assert_eq!((cause, epc), want, "{set:#x}");
+            assert_eq!(machine.csr("sstatus") & 2, if pending { 0 } else { 2 });
+        }
+    }
+}
+
+#[test]
+fn floating_point_of_a_supervisor_looks_at_its_status() {
+    let (fmv, fsd) = (0xf200_0053_u32, 0x0000_3027 | 20 << 15);
+    let (clear, set) = (csrrc(15, SSTATUS, 12), csrrs(16, SSTATUS, 13));
+    let registers = [(12, 3 << 13), (13, 1 << 13), (20, BASE + 0x5000)];
+    // Off after on, in one block: illegal at once.
+    let machine = entered(1, 1 << 13, &[fmv, clear, fsd], &registers);
+    assert_eq!(machine.trapped(), (cause::ILLEGAL, u64::from(fsd)));
+    // It was dirty, which is seen in the status, and is no more.
+    assert_eq!(machine.state.regs.x[15] >> 63, 1);
+    assert_eq!(machine.state.regs.x[15] >> 13 & 3, 3);
+    assert_eq!(machine.csr("mstatus") >> 13 & 3, 0);
+    // On after off; reading keeps it initial.
+    let code = [
+        set,
+        fsd,
+        csrrs(17, SSTATUS, 0),
+        fmv,
+        csrrs(18, SSTATUS, 0),
+        ECALL,
+    ];
+    let machine = entered(1, 0, &code, &registers);
+    assert_eq!(machine.trapped(), (9, 0));
+    let fs = |n: usize| machine.state.regs.x[n] >> 13 & 3;
+    assert_eq!((fs(16), fs(17), fs(18)), (0, 1, 3));
+}
+
+#[test]
+fn extensions_that_are_off() {
+    let cpu = |text: &str| RiscvMachine::new(CpuModel::parse(text).expect("a model"));
+    let run = |guest: RiscvMachine, program: &[u32]| {
+        let mut machine = Machine::of(guest, program).with(&[(5, HANDLER), (6, u64::MAX)]);
+        machine.run();
+        (machine.trapped(), machine.csr("menvcfg") >> 61)
+    };
+    let stimecmp = csrw(0x14d, 6);
+    let sinval = 0x1600_0073;
+    for (text, insn, menvcfg) in [
+        ("max,sstc=off", stimecmp, 0b011),
+        ("max,svadu=off", 0, 0b110),
+        ("max,svpbmt=off", 0, 0b101),
+        ("max,svinval=off", sinval, 0b111),
+    ] {
+        let program = [csrw(MTVEC, 5), csrw(MENVCFG, 6), insn, WFI];
+        let want = ((cause::ILLEGAL, u64::from(insn)), menvcfg);
+        assert_eq!(run(cpu(text), &program), want, "{text}");
+        if insn != 0 {
+            assert_eq!(run(cpu("max"), &program), ((0, 0), 0b111));
+        }
+    }
+    // Without Svadu the hardware does not write page tables from the start.
+    let hart = cpu("max,svadu=off").hart(0, 0);
+    assert!(hart.sys.dump().all(|row| row.0 != "menvcfg" || row.1 == 0));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The privileged architecture against the tables of the manual.
 
 mod csrs;
+mod inline;
 mod protection;
 mod traps;
 mod walks;
