@@ -76,6 +76,23 @@ static bool fault(u64 got, u64 expected, const char *name) {
     return check(got == expected);
 }
 
+// What is neither memory nor a device: on machines like `virt` there is a hole here.
+static bool traps_physical(void) {
+    enum { HOLE = 0x200000 };
+    bool good = fault(probe_load(direct(HOLE)), CAUSE_LOAD_ACCESS, "load from no device");
+    return good & fault(probe_store(direct(HOLE)), CAUSE_STORE_ACCESS, "store to no device");
+}
+
+static bool traps_instructions(void) {
+    enum { STATUS_FS = 0x6000 };
+    bool good = fault(probe_illegal(), CAUSE_ILLEGAL, "a machine-mode register");
+    good &= fault(probe_break(), CAUSE_BREAKPOINT, "ebreak");
+    csr_clear(sstatus, STATUS_FS);
+    good &= fault(probe_float(), CAUSE_ILLEGAL, "floating point that is off");
+    csr_set(sstatus, STATUS_FS_INITIAL);
+    return good & fault(probe_float(), 0, "floating point that is on");
+}
+
 // Each access that is not allowed has its fault, and each that is has none.
 static bool command_traps(void) {
     enum { STATUS_MXR = 1 << 19 };
@@ -101,11 +118,9 @@ static bool command_traps(void) {
     csr_set(sstatus, STATUS_MXR);
     good &= fault(probe_load(user), 0, "the same with MXR");
     csr_clear(sstatus, STATUS_MXR);
-    good &= fault(probe_illegal(), CAUSE_ILLEGAL, "a machine-mode register");
-    good &= fault(probe_break(), CAUSE_BREAKPOINT, "ebreak");
     unmap(USER_CODE);
     page_free(page);
-    return good;
+    return good & traps_physical() & traps_instructions();
 }
 
 static bool command_irq(void) {
@@ -140,6 +155,7 @@ static const struct {
     {"time", "timer interrupts", command_time, true},
     {"mem", "page tables, and a test of memory", command_mem, true},
     {"page", "memory on demand, copies on write, dirty pages", command_page, true},
+    {"spaces", "address spaces, and deeper page tables", command_spaces, true},
     {"traps", "accesses that fault", command_traps, true},
     {"code", "code that changes, and pages of code that are exchanged", command_code, true},
     {"irq", "interrupts of the UART through the PLIC", command_irq, true},

@@ -31,6 +31,8 @@ enum { IRQ_SOFT = 1, IRQ_TIMER = 5, IRQ_EXTERNAL = 9 };
 enum {
     CAUSE_ILLEGAL = 2,
     CAUSE_BREAKPOINT = 3,
+    CAUSE_LOAD_ACCESS = 5,
+    CAUSE_STORE_ACCESS = 7,
     CAUSE_USER_CALL = 8,
     CAUSE_FETCH_PAGE = 12,
     CAUSE_LOAD_PAGE = 13,
@@ -66,6 +68,7 @@ u64 probe_load(const void *);
 u64 probe_store(void *);
 u64 probe_illegal(void);
 u64 probe_break(void);
+u64 probe_float(void);
 u64 probe_call(const void *);
 u64 user_run(u64 pc, u64 sp, u64 argument);
 _Noreturn void user_leave(u64 result);
@@ -179,6 +182,7 @@ void secondary_main(void);
 bool command_harts(void);
 bool command_page(void);
 bool command_code(void);
+bool command_spaces(void);
 bool command_prime(void);
 bool command_mandel(void);
 bool run_command(const char *line);

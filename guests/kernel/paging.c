@@ -49,10 +49,28 @@ static volatile u64 *word(u64 start, u64 page) {
     return (u64 *)(start + page * PAGE_SIZE + page * 8);
 }
 
-// Stores make pages, loads find what was stored.
+// Accesses that are not aligned: C must not know.
+static void store_across(u64 address, u64 value) {
+    __asm__ volatile("sd %1, (%0)" : : "r"(address), "r"(value) : "memory");
+}
+
+static u64 load_across(u64 address) {
+    u64 value;
+    __asm__ volatile("ld %0, (%1)" : "=r"(value) : "r"(address) : "memory");
+    return value;
+}
+
+// Stores make pages, loads find what was stored. The second half is first touched by words that
+// lie across two pages: the one that is there and the next.
 static bool demand(void) {
     bool good = true;
-    for (u64 i = 0; i < PAGES; i++)
+    for (u64 i = 0; i < PAGES / 2; i++)
+        *word(PLAYGROUND, i) = ~i;
+    for (u64 i = PAGES / 2; i < PAGES; i++)
+        store_across(PLAYGROUND + i * PAGE_SIZE - 3, 0x0102030405060708 + i);
+    for (u64 i = PAGES / 2; i < PAGES; i++)
+        good &= load_across(PLAYGROUND + i * PAGE_SIZE - 3) == 0x0102030405060708 + i;
+    for (u64 i = PAGES / 2; i < PAGES; i++)
         *word(PLAYGROUND, i) = ~i;
     for (u64 i = 0; i < PAGES; i++)
         good &= *word(PLAYGROUND, i) == ~i;

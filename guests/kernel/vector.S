@@ -91,7 +91,8 @@ user_leave:
 
     // Accesses that may fault. Each returns zero, or the cause that `trap` puts into a0 before it
     // sends the hart to ra: `trap` knows them by lying between these two labels.
-    .globl  probe_start, probe_end, probe_load, probe_store, probe_illegal, probe_break
+    .globl  probe_start, probe_end
+    .globl  probe_load, probe_store, probe_illegal, probe_break, probe_float
 probe_start:
 probe_load:
     lb      a0, (a0)
@@ -107,6 +108,10 @@ probe_illegal:
     ret
 probe_break:
     ebreak
+    li      a0, 0
+    ret
+probe_float:
+    .word   0xe2050553                  // fmv.x.d a0, fa0
     li      a0, 0
     ret
 probe_end:
