@@ -20,9 +20,11 @@ const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 const HOST_PACKAGES: &[&str] = &[
     "debian-archive-keyring",
     "dpkg",
+    "e2fsprogs",
     "gcc-riscv64-linux-gnu",
     "libc6-dev-riscv64-cross",
     "qemu-user",
+    "qemu-utils",
     "tar",
     "util-linux",
     "xz-utils",
@@ -144,6 +146,22 @@ impl Apt {
     pub fn download(&self, package: &str) -> Result<PathBuf> {
         step(self.get().args(["download", package]))?;
         first(&self.folder, &format!("{package}_"), ".deb")
+    }
+
+    /// The first package that `package` depends on: what a package without content stands for.
+    pub fn dependency(&self, package: &str) -> Result<String> {
+        let mut cache = Command::new("apt-cache");
+        cache
+            .arg("-c")
+            .arg(self.folder.join("apt.conf"))
+            .env("LC_ALL", "C.UTF-8");
+        let output = step(cache.args(["depends", package]))?;
+        let text = String::from_utf8_lossy(&output);
+        let mut lines = text.lines().map(str::trim);
+        let found = lines.find_map(|line| line.strip_prefix("Depends: "));
+        found
+            .map(str::to_owned)
+            .ok_or_else(|| Error::MissingInput(PathBuf::from(package)))
     }
 
     /// Downloads the source of `package`; returns the path of its upstream archive.

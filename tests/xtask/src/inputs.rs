@@ -57,13 +57,23 @@ pub const GUEST: &str = "riscv64";
 /// The links that Debian's alternatives would make at installation, as (link, target).
 const ALTERNATIVES: &[(&str, &str)] = &[("awk", "gawk"), ("cc", "gcc"), ("lua", "lua5.4")];
 
-/// Makes every input that is not there yet.
+/// Makes every input of user mode that is not there yet.
 pub fn prepare(paths: &Paths) -> Result<()> {
+    locked(paths, || prepare_user_mode(paths))
+}
+
+/// Makes inputs by `recipes`, alone in the cache and with the host's packages in place.
+pub fn locked(paths: &Paths, recipes: impl FnOnce() -> Result<()>) -> Result<()> {
     println!("== inputs in {}", paths.cache.display());
     let path = paths.cache.join("lock");
     let lock = File::create(&path).at(&path)?;
     lock.lock().at(&path)?;
     apt::ensure_host()?;
+    recipes()?;
+    lock.unlock().at(&path)
+}
+
+fn prepare_user_mode(paths: &Paths) -> Result<()> {
     for arch in [NATIVE, GUEST] {
         make(
             paths,
@@ -78,12 +88,11 @@ pub fn prepare(paths: &Paths) -> Result<()> {
         qemu_tests(paths, part)
     })?;
     let gcc = cross_compiler_version()?;
-    make(paths, "gcc-torture", &gcc, |part| gcc_torture(&gcc, part))?;
-    lock.unlock().at(&path)
+    make(paths, "gcc-torture", &gcc, |part| gcc_torture(&gcc, part))
 }
 
 /// Makes the input `name` by `recipe` unless its stamp says that it is there.
-fn make(
+pub fn make(
     paths: &Paths,
     name: &str,
     ingredients: &str,
@@ -121,13 +130,19 @@ pub fn remove(path: &Path) -> Result<()> {
     }
 }
 
-/// A tree of Debian's packages for `arch`, unpacked but not installed: no script of theirs runs.
-fn debian_root(paths: &Paths, arch: &str, root: &Path) -> Result<()> {
+/// The beginning of a tree with a merged `/usr`: its folders and the links to them.
+pub fn merged_tree(root: &Path) -> Result<()> {
     for folder in ["bin", "sbin", "lib", "lib64"] {
         let path = root.join("usr").join(folder);
         fs::create_dir_all(&path).at(&path)?;
         symlink(format!("usr/{folder}"), root.join(folder)).at(root.join(folder))?;
     }
+    Ok(())
+}
+
+/// A tree of Debian's packages for `arch`, unpacked but not installed: no script of theirs runs.
+fn debian_root(paths: &Paths, arch: &str, root: &Path) -> Result<()> {
+    merged_tree(root)?;
     let apt = Apt::open(&paths.folder(&format!("apt-{arch}"))?, arch)?;
     apt::unpack(&apt.download_with_dependencies(PACKAGES)?, root)?;
     for (link, target) in ALTERNATIVES {

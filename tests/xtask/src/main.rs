@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod apt;
+mod boot;
 mod cases;
 mod emulator;
 mod error;
@@ -47,6 +48,7 @@ fn perform(options: &Options) -> Result<bool> {
         }
         Task::Inputs => inputs::prepare(&paths).map(|()| true),
         Task::Test => stages::run(&paths, options),
+        Task::Boot => boot::command(&paths, &options.rest),
         Task::Bench => bench(&paths, &options.rest),
     }
 }

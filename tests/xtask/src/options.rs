@@ -7,12 +7,27 @@ use crate::stages::STAGES;
 pub const HELP: &str = "\
 cargo xtask test [options] [stage...]   run the tests, all stages unless some are named
 cargo xtask inputs                      only fetch and make the inputs of the tests
+cargo xtask boot riscv64 [options]      boot Debian's kernel, or with --disk its whole root
 cargo xtask bench [arguments]           run the benches against QEMU and native code
 
 Options of `test`:
   --emulator 'COMMAND'   run guests under COMMAND instead of `isomorph run`
   --binfmt               COMMAND needs binfmt_misc for foreign children (a private one is made)
   --filter TEXT          only tests whose name contains TEXT (in stages with a table of tests)
+
+Options of `boot`, whose emulators all answer to the options of `qemu-system-riscv64`:
+  --emulator WHICH       isomorph (the release build), qemu, or a program's path
+  --disk                 the Debian root: log in, network, apt-get, kill, boot again, check
+  --quick                only to the first marker, or to the login, and off
+  --smp N, -m SIZE       CPUs; RAM in MiB or with a G behind it in GiB
+  --bios WHICH           builtin, opensbi, uboot (its prompt), none (U-Boot in M-mode)
+  --transport WHICH      pci or mmio, for disk and network
+  --format WHICH         raw or qcow2, for the disk
+  --idle SECONDS         measure the idle guest for so long, then stop it
+  --interactive          the console is yours
+  --runs N, --timeout S  how often; the time limit of a run in seconds
+  --json                 figures as one JSON object a run
+  -- ARGUMENTS           further arguments for the emulator
 
 Stages: fmt clippy cargo demo guest-c qemu sysroot debian torture crash random
         stress controls
@@ -29,6 +44,8 @@ pub enum Task {
     Inputs,
     /// Run the tests.
     Test,
+    /// Boot a machine.
+    Boot,
     /// Run the benches.
     Bench,
 }
@@ -44,7 +61,7 @@ pub struct Options {
     pub binfmt: bool,
     /// Only tests whose name contains this.
     pub filter: String,
-    /// The stages to run, or the arguments for the benches.
+    /// The stages to run, or the arguments for the benches or for `boot`.
     pub rest: Vec<String>,
 }
 
@@ -63,7 +80,7 @@ impl Options {
             filter,
             rest: Vec::new(),
         };
-        if options.task == Task::Bench {
+        if matches!(options.task, Task::Bench | Task::Boot) {
             options.rest = arguments.to_vec();
             return Ok(options);
         }
@@ -93,6 +110,7 @@ impl Options {
             "help" | "--help" | "-h" => Ok(Task::Help),
             "inputs" => Ok(Task::Inputs),
             "test" => Ok(Task::Test),
+            "boot" => Ok(Task::Boot),
             "bench" => Ok(Task::Bench),
             _ => Err(Error::Argument(command.to_owned())),
         }

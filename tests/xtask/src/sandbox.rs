@@ -16,7 +16,7 @@ use crate::inputs;
 const SCRIPT: &str = include_str!("sandbox.sh");
 
 /// Where the emulator's program lies inside the tree.
-const EMULATOR: &str = "/usr/bin/isomorph-under-test";
+pub const EMULATOR: &str = "/usr/bin/isomorph-under-test";
 
 /// A root tree and the way to run programs in it.
 #[derive(Debug)]
@@ -26,6 +26,8 @@ pub struct Sandbox {
     prefix: Vec<String>,
     /// Whether the kernel must be told to run foreign programs under the emulator.
     register: bool,
+    /// Whether files inside may belong to others than root.
+    users: bool,
 }
 
 impl Sandbox {
@@ -35,6 +37,7 @@ impl Sandbox {
             root: root.to_owned(),
             prefix: Vec::new(),
             register: false,
+            users: false,
         }
     }
 
@@ -48,7 +51,14 @@ impl Sandbox {
             root: root.to_owned(),
             prefix,
             register: emulator.binfmt,
+            users: false,
         })
+    }
+
+    /// The same with more users than root; without root, `/etc/subuid` must grant them.
+    pub fn whole_users(mut self) -> Self {
+        self.users = true;
+        self
     }
 
     /// A command that runs `program` (a path inside the tree) in `scratch` (a path outside).
@@ -57,6 +67,9 @@ impl Sandbox {
         // binfmt_misc is private to a user namespace; without one it would be the machine's own.
         if self.register || !apt::is_root() {
             command.args(["--user", "--map-root-user"]);
+            if self.users {
+                command.arg("--map-auto");
+            }
         }
         command.args([
             "--mount",

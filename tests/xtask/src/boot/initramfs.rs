@@ -1,0 +1,128 @@
+//! A run from the initramfs: to its marker, through its workloads, to the power-off.
+
+use std::time::Duration;
+
+use super::console::{Console, Moment};
+use super::figures::{Figures, Work};
+use super::machine::{self, Emulator, Guest};
+use super::options::{Bios, BootOptions};
+use super::recipes::Files;
+use super::work::Expected;
+use super::{Failure, figures};
+
+/// What the first process prints.
+pub const MARKER: &str = "INIT-MARKER ";
+
+/// Time for what the kernel still does after its first process has started.
+const SETTLING: Duration = Duration::from_secs(3);
+
+/// What a run must show.
+#[derive(Debug, Clone, Copy)]
+pub struct Promise<'a> {
+    /// The first process's line begins with this.
+    pub marker: &'a str,
+    /// The workloads with their results; none are run if it is empty.
+    pub works: &'a [Expected],
+}
+
+/// Boots once.
+pub fn run(
+    emulator: &Emulator,
+    options: &BootOptions,
+    files: &Files,
+    promise: Promise,
+) -> Result<Figures, Failure> {
+    if matches!(options.bios, Bios::Uboot | Bios::None) {
+        return uboot(emulator, options, files);
+    }
+    let append = match (options.idle, promise.works.is_empty()) {
+        (Some(_), _) => "console=ttyS0 lab=idle",
+        (None, true) => "console=ttyS0 lab=quick",
+        (None, false) => "console=ttyS0",
+    };
+    let guest = Guest { append, disk: None };
+    let mut command = machine::command(emulator, options, files, &guest);
+    let mut console = Console::start(&mut command, options.timeout)?;
+    let (system, marker) = console.expect_line(promise.marker)?;
+    let cpus = format!("cpus={} ", options.smp);
+    if !system.contains(&cpus) {
+        return Err(console.failure(&format!("the guest does not say {cpus:?}")));
+    }
+    let mut figures = Figures::new(system, marker);
+    if let Some(seconds) = options.idle {
+        console.rest(SETTLING)?;
+        figures.idle = Some(idle(&mut console, seconds)?);
+        figures.memory = console.memory(figures::ram_kib(options));
+        console.kill()?;
+        return Ok(figures);
+    }
+    if !promise.works.is_empty() {
+        console.expect("READY-MARKER")?;
+        figures.memory = console.memory(figures::ram_kib(options));
+        figures.works = works(&mut console, promise.works)?;
+        console.expect("DONE-MARKER")?;
+    }
+    let (_, end) = console.end()?;
+    figures.end = end;
+    Ok(figures)
+}
+
+/// Checks each workload's line.
+fn works(console: &mut Console, expected: &[Expected]) -> Result<Vec<Work>, Failure> {
+    let mut works = Vec::new();
+    let mut before = console.now();
+    for (name, right) in expected {
+        if *name == "parallel" {
+            before = console.expect("HALVES-MARKER")?;
+        }
+        let (line, after) = console.expect_line(&format!("WORK {name} "))?;
+        let (seconds, result) = line.split_once(' ').unwrap_or((&line, ""));
+        if result != right {
+            let what = format!("workload {name}: {result:?} instead of {right:?}");
+            return Err(console.failure(&what));
+        }
+        works.push(Work {
+            name: (*name).to_owned(),
+            guest_seconds: seconds.parse().unwrap_or(f64::NAN),
+            wall: after.wall.saturating_sub(before.wall),
+            cpu: after.cpu.saturating_sub(before.cpu),
+        });
+        before = after;
+    }
+    Ok(works)
+}
+
+/// The share of a host CPU that the machine takes while its guest sleeps.
+pub fn idle(console: &mut Console, seconds: u64) -> Result<f64, Failure> {
+    let before = console.now();
+    console.rest(Duration::from_secs(seconds))?;
+    let after = console.now();
+    let used = |moment: Moment, cpu: bool| {
+        let time = if cpu { moment.cpu } else { moment.wall };
+        time.as_secs_f64()
+    };
+    let wall = used(after, false) - used(before, false);
+    Ok((used(after, true) - used(before, true)) / wall)
+}
+
+/// U-Boot to its prompt, where it answers, and off.
+fn uboot(emulator: &Emulator, options: &BootOptions, files: &Files) -> Result<Figures, Failure> {
+    let guest = Guest {
+        append: "",
+        disk: None,
+    };
+    let mut command = machine::command(emulator, options, files, &guest);
+    let mut console = Console::start(&mut command, options.timeout)?;
+    console.expect("Hit any key to stop autoboot")?;
+    console.send("\n")?;
+    let prompt = console.expect("\n=> ")?;
+    console.send("version\n")?;
+    let (version, _) = console.expect_line("U-Boot ")?;
+    console.expect("=> ")?;
+    console.send("poweroff\n")?;
+    let mut figures = Figures::new(format!("U-Boot {version}"), prompt);
+    figures.memory = console.memory(figures::ram_kib(options));
+    let (_, end) = console.end()?;
+    figures.end = end;
+    Ok(figures)
+}

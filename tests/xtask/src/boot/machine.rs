@@ -1,0 +1,128 @@
+//! A machine as a command line: the same for every emulator that answers to these options.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::options::{Bios, BootOptions, Choice, Format, Transport};
+use super::recipes::Files;
+use crate::paths::Paths;
+
+/// RAM of a guest that only has the initramfs, and of one with a disk, in MiB.
+const MEMORY: u32 = 512;
+const MEMORY_WITH_DISK: u32 = 1024;
+
+/// How an emulator is called.
+#[derive(Debug, Clone)]
+pub struct Emulator {
+    program: PathBuf,
+    arguments: &'static [&'static str],
+}
+
+impl Emulator {
+    /// The emulator that the user chose.
+    pub fn new(choice: &Choice, paths: &Paths) -> Self {
+        let program = match choice {
+            Choice::Isomorph => paths.isomorph(),
+            Choice::Qemu => PathBuf::from("qemu-system-riscv64"),
+            Choice::Program(path) => path.clone(),
+        };
+        let name = program.file_name().unwrap_or_default().to_string_lossy();
+        let arguments: &[&str] = if name.starts_with("isomorph") {
+            &["system", "riscv64"]
+        } else {
+            &[]
+        };
+        Self { program, arguments }
+    }
+}
+
+/// What the guest gets beyond CPUs and RAM.
+#[derive(Debug, Clone, Copy)]
+pub struct Guest<'a> {
+    /// The kernel's own command line.
+    pub append: &'a str,
+    /// A disk image with the Debian root.
+    pub disk: Option<&'a Path>,
+}
+
+/// The guest's RAM in MiB.
+pub fn memory(options: &BootOptions) -> u32 {
+    let usual = if options.disk {
+        MEMORY_WITH_DISK
+    } else {
+        MEMORY
+    };
+    options.memory.unwrap_or(usual)
+}
+
+/// The whole command line.
+pub fn command(
+    emulator: &Emulator,
+    options: &BootOptions,
+    files: &Files,
+    guest: &Guest,
+) -> Command {
+    let mut command = Command::new(&emulator.program);
+    command
+        .args(emulator.arguments)
+        .args(["-M", "virt", "-no-reboot"])
+        .args(["-smp", &options.smp.to_string()])
+        .args(["-m", &memory(options).to_string()]);
+    if options.interactive {
+        command.arg("-nographic");
+    } else {
+        command.args(["-display", "none", "-serial", "stdio", "-monitor", "none"]);
+    }
+    firmware(&mut command, options.bios, files);
+    if matches!(options.bios, Bios::Builtin | Bios::Opensbi) {
+        let initramfs = if guest.disk.is_some() {
+            &files.initramfs_disk
+        } else {
+            &files.initramfs
+        };
+        command
+            .arg("-kernel")
+            .arg(&files.kernel)
+            .arg("-initrd")
+            .arg(initramfs)
+            .args(["-append", guest.append]);
+    }
+    match guest.disk {
+        Some(image) => attach(&mut command, options, image),
+        None => drop(command.args(["-nic", "none"])),
+    }
+    command.args(&options.rest);
+    command
+}
+
+fn firmware(command: &mut Command, bios: Bios, files: &Files) {
+    match bios {
+        Bios::Builtin => {}
+        Bios::Opensbi => drop(command.arg("-bios").arg(&files.opensbi)),
+        Bios::Uboot => {
+            command.arg("-bios").arg(&files.opensbi);
+            command.arg("-kernel").arg(&files.uboot_smode);
+        }
+        Bios::None => {
+            command.args(["-bios", "none"]);
+            command.arg("-kernel").arg(&files.uboot);
+        }
+    }
+}
+
+fn attach(command: &mut Command, options: &BootOptions, image: &Path) {
+    let format = match options.format {
+        Format::Raw => "raw",
+        Format::Qcow2 => "qcow2",
+    };
+    let bus = match options.transport {
+        Transport::Pci => "pci",
+        Transport::Mmio => "device",
+    };
+    let drive = format!("file={},format={format},if=none,id=disk", image.display());
+    command
+        .args(["-drive", &drive])
+        .args(["-device", &format!("virtio-blk-{bus},drive=disk")])
+        .args(["-netdev", "user,id=net"])
+        .args(["-device", &format!("virtio-net-{bus},netdev=net")]);
+}

@@ -1,0 +1,137 @@
+//! Boots the machine of another architecture as its users would, and says what that took.
+//!
+//! The guests are Debian's: kernel, busybox, firmware and a root file system, fetched by package
+//! name. Every emulator gets the same command line and is driven over its console alone.
+
+mod console;
+mod cpio;
+mod disk;
+mod figures;
+mod initramfs;
+mod machine;
+mod modules;
+mod options;
+mod recipes;
+mod repository;
+mod usage;
+mod work;
+
+use std::process::Command;
+
+pub use figures::Figures;
+pub use initramfs::{MARKER, Promise};
+pub use machine::Emulator;
+pub use options::{BootOptions, Choice};
+pub use recipes::Files;
+pub use work::expected;
+
+use crate::error::{Error, Result};
+use crate::paths::Paths;
+use crate::process::step;
+use crate::stages;
+
+/// Why a boot is not as it should be.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The guest or its emulator does something else.
+    #[error("{what}; the console's last lines:\n{console}")]
+    Guest {
+        /// What is wrong.
+        what: String,
+        /// The end of the console.
+        console: String,
+    },
+    /// It could not even be tried.
+    #[error(transparent)]
+    Harness(#[from] Error),
+}
+
+/// `cargo xtask boot`: `false` if a run failed.
+pub fn command(paths: &Paths, arguments: &[String]) -> Result<bool> {
+    let options = BootOptions::parse(arguments)?;
+    let files = prepare(paths, options.disk, options.emulator == Choice::Isomorph)?;
+    let emulator = Emulator::new(&options.emulator, paths);
+    if options.interactive {
+        return interactive(&emulator, &options, paths, &files);
+    }
+    let works = if options.quick {
+        Vec::new()
+    } else {
+        expected(&files)?
+    };
+    let mut good = true;
+    for number in 1..=options.runs {
+        match run(
+            &emulator,
+            &options,
+            paths,
+            &files,
+            Promise {
+                marker: MARKER,
+                works: &works,
+            },
+        ) {
+            Ok(figures) if options.json => println!("{}", figures.json()),
+            Ok(figures) => print!("== run {number} of {}\n{}", options.runs, figures.lines()),
+            Err(failure) => {
+                good = false;
+                println!("FAIL run {number} of {}: {failure}", options.runs);
+            }
+        }
+    }
+    Ok(good)
+}
+
+/// Makes the guests' files; the root is installed under this workspace's user mode, which is
+/// therefore built first, as is the emulator if it is wanted.
+pub fn prepare(paths: &Paths, disk: bool, build: bool) -> Result<Files> {
+    if disk || build {
+        let build = ["build", "--release", "--package", "isomorph"];
+        step(stages::cargo(paths).args(build))?;
+    }
+    recipes::prepare(paths, disk)
+}
+
+/// Boots once, from the initramfs or from the disk.
+pub fn run(
+    emulator: &Emulator,
+    options: &BootOptions,
+    paths: &Paths,
+    files: &Files,
+    promise: Promise,
+) -> std::result::Result<Figures, Failure> {
+    if options.disk {
+        disk::run(emulator, options, paths, files)
+    } else {
+        initramfs::run(emulator, options, files, promise)
+    }
+}
+
+/// The user has the console; `false` if the emulator fails.
+fn interactive(
+    emulator: &Emulator,
+    options: &BootOptions,
+    paths: &Paths,
+    files: &Files,
+) -> Result<bool> {
+    let image = if options.disk {
+        Some(disk::copy(options, paths, files)?)
+    } else {
+        None
+    };
+    let append = match (options.disk, options.quick) {
+        (true, _) => disk::APPEND,
+        (false, true) => "console=ttyS0 lab=quick",
+        (false, false) => "console=ttyS0 lab=shell",
+    };
+    let guest = machine::Guest {
+        append,
+        disk: image.as_deref(),
+    };
+    let mut command: Command = machine::command(emulator, options, files, &guest);
+    let program = command.get_program().to_string_lossy().into_owned();
+    let status = command.status();
+    status
+        .map(|status| status.success())
+        .map_err(|source| Error::Spawn { program, source })
+}
