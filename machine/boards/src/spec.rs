@@ -47,6 +47,16 @@ pub struct Slot {
     pub irq: Option<u32>,
 }
 
+impl Slot {
+    /// Its name, with a number if there are several of the kind.
+    pub fn full_name(&self) -> String {
+        match self.role {
+            Role::Serial(n) | Role::VirtioMmio(n) => format!("{}{n}", self.name),
+            _ => self.name.to_owned(),
+        }
+    }
+}
+
 /// The PCIe host beside its slots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pcie {

@@ -360,3 +360,17 @@ fn no_access_to_any_slot_panics() {
     }
     b.board.reset();
 }
+
+#[test]
+fn interrupts_are_counted_by_name() {
+    let b = bench(1, 64);
+    b.board.irq(Role::VirtioMmio(3)).pulse();
+    b.board.irq(Role::Serial(0)).pulse();
+    b.board.pci().intx(0, 0, 2).set_level(true);
+    let want = [("virtio_mmio3", 1), ("serial0", 1), ("pcie-int1", 1)];
+    assert_eq!(
+        b.board.interrupts(),
+        want.map(|(name, count)| (name.to_owned(), count))
+    );
+    assert!(b.board.flash(1).is_some() && b.board.flash(2).is_none());
+}

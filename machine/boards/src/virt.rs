@@ -322,12 +322,8 @@ impl Virt {
         rules: AccessRules,
     ) -> Result<RegionId, BoardError> {
         let slot = self.slot(role)?;
-        let name = match role {
-            Role::Serial(n) | Role::VirtioMmio(n) => format!("{}{n}", slot.name),
-            _ => slot.name.to_owned(),
-        };
         let backing = Backing::Mmio(device, rules);
-        let region = Region::new(&name, slot.base, slot.len, 0, backing)?;
+        let region = Region::new(&slot.full_name(), slot.base, slot.len, 0, backing)?;
         Ok(self.space.add(region))
     }
 
@@ -392,6 +388,28 @@ impl Virt {
     /// The UART.
     pub fn serial(&self) -> &Arc<Serial> {
         &self.serial
+    }
+
+    /// A flash bank.
+    pub fn flash(&self, index: usize) -> Option<&Arc<Flash>> {
+        self.flash.get(index)
+    }
+
+    /// How often each device has raised its interrupt, by the name of its slot.
+    pub fn interrupts(&self) -> Vec<(String, u64)> {
+        let pcie = self.spec.pcie.first_irq;
+        let name = |source| {
+            let slot = self.spec.slots.iter().find(|slot| slot.irq == Some(source));
+            // The sources that are no slot's are the PCIe host's: INTA to INTD.
+            slot.map_or_else(
+                || format!("pcie-int{}", source.wrapping_sub(pcie)),
+                Slot::full_name,
+            )
+        };
+        let raised = self.plic.raised();
+        raised
+            .map(|(source, count)| (name(source), count))
+            .collect()
     }
 
     /// Firmware configuration.
