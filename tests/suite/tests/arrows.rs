@@ -57,6 +57,16 @@ const ARROWS: &[(&str, &[&str])] = &[
         "isomorph-boards",
         &["isomorph-devices", "isomorph-machine", "isomorph-softmmu"],
     ),
+    // Firmware for one instruction set: it knows that set's privileged registers.
+    (
+        "isomorph-sbi",
+        &[
+            "isomorph-frontend",
+            "isomorph-machine",
+            "isomorph-riscv",
+            "isomorph-softmmu",
+        ],
+    ),
     // User mode runs guest programs of one instruction set: it knows that set's registers.
     (
         "isomorph-linux-user",

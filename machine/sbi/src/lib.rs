@@ -1,0 +1,32 @@
+//! The supervisor binary interface (SBI) v2.0 of riscv64 machines without firmware: answers the
+//! environment calls of a kernel that runs in supervisor mode from the start.
+//!
+//! Section names are those of the "RISC-V Supervisor Binary Interface Specification", version 2.0.
+//! There are the extensions Base, TIME, IPI, RFENCE, HSM, SRST, DBCN and PMU; all else, the legacy
+//! extensions and the fences of the hypervisor extension included, is not supported.
+//!
+//! Invariants:
+//! - A call touches the registers of the calling hart only; what concerns another hart is done on
+//!   that hart's thread, through [`Peers`](isomorph_machine::Peers).
+//! - No call waits for a guest: [`run_on`](isomorph_machine::Peers::run_on) counts a hart that
+//!   sleeps as done.
+//! - A hart is started by one caller only: its state changes in one atomic step.
+//! - Guest memory is named by the guest and read and written as RAM only; a device is never
+//!   reached.
+#![forbid(unsafe_code)]
+
+mod base;
+mod call;
+mod dbcn;
+mod hart;
+mod hsm;
+mod ipi;
+mod memory;
+mod pmu;
+mod rfence;
+mod srst;
+#[cfg(test)]
+mod tests;
+mod time;
+
+pub use call::{Console, ConsoleError, Sbi, Services};
