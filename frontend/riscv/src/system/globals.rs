@@ -59,7 +59,7 @@ privileged! {
     /// `mstatus` without [`FLOAT_DIRTY`].
     MSTATUS "mstatus" mstatus;
     /// What is to be set in `mstatus.FS`: nothing, or Dirty.
-    FLOAT_DIRTY "fs-dirty" float_dirty;
+    FLOAT_DIRTY "fs_dirty" float_dirty;
     MEDELEG "medeleg" medeleg;
     MIE "mie" mie;
     /// Bits of `mip` that software has written.
@@ -81,13 +81,13 @@ privileged! {
     MCOUNTEREN "mcounteren" mcounteren;
     SCOUNTEREN "scounteren" scounteren;
     CYCLE "cycle" cycle.value;
-    CYCLE_RUNS "cycle-runs" cycle.runs;
+    CYCLE_RUNS "cycle_runs" cycle.runs;
     INSTRET "instret" instret.value;
-    INSTRET_RUNS "instret-runs" instret.runs;
-    TIME_MULTIPLIER "time-multiplier" time.multiplier;
-    TIME_OFFSET "time-offset" time.offset;
+    INSTRET_RUNS "instret_runs" instret.runs;
+    TIME_MULTIPLIER "time_multiplier" time.multiplier;
+    TIME_OFFSET "time_offset" time.offset;
     /// Not 0 while a cache-block management instruction accesses memory.
-    CACHE_BLOCK "cache-block" cache_block;
+    CACHE_BLOCK "cache_block" cache_block;
 }
 
 fn put(bytes: &mut [u8], at: usize, word: u64) {
@@ -143,7 +143,7 @@ mod tests {
         assert!(offsets.windows(2).all(|pair| pair[0] + 8 <= pair[1]));
         assert_eq!(
             TABLE.get(COUNT - 1).map(|last| last.name),
-            Some("cache-block")
+            Some("cache_block")
         );
     }
 
