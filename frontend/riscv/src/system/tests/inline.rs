@@ -1,7 +1,7 @@
 //! Inline accesses against those by the table, on states at random.
 
 use super::super::csr::{self, Inline, Request};
-use super::super::{HartState, How, Privilege, RiscvMachine, System, mode, trap, walk};
+use super::super::{HartState, How, Privilege, RiscvMachine, System, envcfg, mode, trap, walk};
 use super::hart;
 use isomorph_frontend::{Guest, SystemGuest, TimeScale};
 use isomorph_ir::interp::{Exit, FlatMemory, FpEnv, Helpers, Interp};
@@ -41,6 +41,10 @@ fn at_random(random: &mut Random) -> HartState {
     sys.flush = None;
     sys.mip = random.word() & trap::INTERRUPTS;
     sys.pins = random.word() & random.word() & trap::INTERRUPTS;
+    if sys.menvcfg & envcfg::STCE != 0 {
+        sys.mip &= !(1 << trap::interrupt::STI);
+        sys.timer = random.word() & 1 << trap::interrupt::STI;
+    }
     sys.float_dirty = match random.next() >> 63 {
         0 if sys.mstatus & 3 << 13 != 0 => 3 << 13,
         _ => 0,
@@ -50,6 +54,10 @@ fn at_random(random: &mut Random) -> HartState {
         4 => Privilege::User,
         _ => Privilege::Machine,
     };
+    if sys.privilege != Privilege::Machine {
+        // The return from machine mode has cleared it.
+        sys.mstatus &= !(1 << 17);
+    }
     for x in &mut state.regs.x[1..] {
         *x = random.word();
     }
@@ -225,6 +233,28 @@ fn time_is_scaled() {
         RiscvMachine::set_time_scale(&mut state, scale);
         let (after, ..) = run(&state, 0xc010_22f3, None);
         assert_eq!(after.regs.x[5], scale.of(COUNTER), "{scale:x?}");
+    }
+}
+
+#[test]
+fn a_machines_loads_and_stores_follow_mprv() {
+    for (before, how) in [(0, How::Set), (1 << 17, How::Clear)] {
+        let mut state = hart();
+        state.sys.mstatus |= before;
+        state.regs.x[5] = 1 << 17;
+        let bits = 0x300 << 20 | 5 << 15 | (how as u32) << 12 | 0x73;
+        let (_, exit, ops) = run(&state, bits, Some(5));
+        assert!(!ops.contains(&Op::CallHelper));
+        assert!(
+            matches!(
+                exit,
+                Exit::Trap {
+                    kind: TrapKind::Mode,
+                    ..
+                }
+            ),
+            "{exit:?}"
+        );
     }
 }
 

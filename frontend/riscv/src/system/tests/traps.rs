@@ -78,6 +78,23 @@ fn status_is_stacked_and_restored() {
 }
 
 #[test]
+fn exceptions_of_cache_block_management_are_those_of_stores() {
+    for (load, store) in [
+        (cause::LOAD_PAGE, cause::STORE_PAGE),
+        (cause::LOAD_ACCESS, cause::STORE_ACCESS),
+        (cause::BREAKPOINT, cause::BREAKPOINT),
+        (cause::INTERRUPT | 9, cause::INTERRUPT | 9),
+    ] {
+        let mut state = hart();
+        state.sys.cache_block = 1;
+        for want in [store, load] {
+            take_trap(&mut state, load, 0x77);
+            assert_eq!(get(&state.sys, "mcause"), want);
+        }
+    }
+}
+
+#[test]
 fn trapped_supervisor_return() {
     let mut state = hart();
     set(&mut state.sys, "mstatus", 1 << 22);
@@ -198,4 +215,13 @@ fn supervisor_timer() {
     set(&mut state.sys, "menvcfg", 0);
     set(&mut state.sys, "mip", 1 << 5);
     assert_eq!(get(&state.sys, "mip"), 1 << 5);
+    // What drives it and what it said go together.
+    set(&mut state.sys, "menvcfg", 1 << 63);
+    assert_eq!(get(&state.sys, "mip"), 0);
+    RiscvMachine::set_time(&mut state, 200);
+    assert_eq!(get(&state.sys, "mip"), 1 << 5);
+    set(&mut state.sys, "menvcfg", 0);
+    assert_eq!(get(&state.sys, "mip"), 0);
+    RiscvMachine::set_time(&mut state, 300);
+    assert_eq!(get(&state.sys, "mip"), 0);
 }

@@ -243,7 +243,7 @@ fn memory_types() {
 
 #[test]
 fn napot_pages() {
-    let state = paged(3);
+    let mut state = paged(3);
     let mut memory = tables(3, 0, pte(0x9000_8000, ALL | N));
     let found = go(&state, &mut memory, Load).expect("a leaf");
     assert_eq!(
@@ -255,6 +255,10 @@ fn napot_pages() {
         assert_eq!(go(&state, &mut memory, Load), Err(cause::LOAD_PAGE));
     }
     let mut memory = tables(3, 1, pte(0x9000_8000, ALL | N));
+    assert_eq!(go(&state, &mut memory, Load), Err(cause::LOAD_PAGE));
+    // The bit is reserved without Svnapot.
+    state.sys.napot = false;
+    let mut memory = tables(3, 0, pte(0x9000_8000, ALL | N));
     assert_eq!(go(&state, &mut memory, Load), Err(cause::LOAD_PAGE));
 }
 
