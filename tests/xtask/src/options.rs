@@ -11,7 +11,8 @@ cargo xtask boot riscv64 [options]      boot Debian's kernel, or with --disk its
 cargo xtask bench [arguments]           run the benches against QEMU and native code
 
 Options of `test`:
-  --emulator 'COMMAND'   run guests under COMMAND instead of `isomorph run`
+  --emulator 'COMMAND'   run guests under COMMAND instead of `isomorph run`; in the stages `boot`
+                         and `disk` it is what `cargo xtask boot` takes
   --binfmt               COMMAND needs binfmt_misc for foreign children (a private one is made)
   --filter TEXT          only tests whose name contains TEXT (in stages with a table of tests)
 
@@ -23,6 +24,8 @@ Options of `boot`, whose emulators all answer to the options of `qemu-system-ris
   --bios WHICH           builtin, opensbi, uboot (its prompt), none (U-Boot in M-mode)
   --transport WHICH      pci or mmio, for disk and network
   --format WHICH         raw or qcow2, for the disk
+  --lab reboot           reboot after the first marker, which ends the emulator
+  --demo-kernel          the kernel of `isomorph demo` instead of Debian's
   --idle SECONDS         measure the idle guest for so long, then stop it
   --interactive          the console is yours
   --runs N, --timeout S  how often; the time limit of a run in seconds
@@ -30,7 +33,7 @@ Options of `boot`, whose emulators all answer to the options of `qemu-system-ris
   -- ARGUMENTS           further arguments for the emulator
 
 Stages: fmt clippy cargo demo guest-c qemu sysroot debian torture crash random
-        stress controls
+        stress boot disk controls
 
 The inputs live in target/test-inputs, or where ISOMORPH_TEST_CACHE says.
 ";

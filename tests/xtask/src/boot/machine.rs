@@ -16,6 +16,9 @@ const MEMORY_WITH_DISK: u32 = 1024;
 pub struct Emulator {
     program: PathBuf,
     arguments: &'static [&'static str],
+    /// Properties that its PCI network card needs: QEMU's wants a boot ROM that Debian packages
+    /// apart.
+    network_card: &'static str,
 }
 
 impl Emulator {
@@ -27,12 +30,16 @@ impl Emulator {
             Choice::Program(path) => path.clone(),
         };
         let name = program.file_name().unwrap_or_default().to_string_lossy();
-        let arguments: &[&str] = if name.starts_with("isomorph") {
-            &["system", "riscv64"]
+        let (arguments, network_card): (&[&str], _) = if name.starts_with("isomorph") {
+            (&["system", "riscv64"], "")
         } else {
-            &[]
+            (&[], ",romfile=")
         };
-        Self { program, arguments }
+        Self {
+            program,
+            arguments,
+            network_card,
+        }
     }
 }
 
@@ -75,24 +82,28 @@ pub fn command(
     }
     firmware(&mut command, options.bios, files);
     if matches!(options.bios, Bios::Builtin | Bios::Opensbi) {
-        let initramfs = if guest.disk.is_some() {
-            &files.initramfs_disk
-        } else {
-            &files.initramfs
-        };
-        command
-            .arg("-kernel")
-            .arg(&files.kernel)
-            .arg("-initrd")
-            .arg(initramfs)
-            .args(["-append", guest.append]);
+        kernel(&mut command, options, files, guest);
     }
     match guest.disk {
-        Some(image) => attach(&mut command, options, image),
+        Some(image) => attach(&mut command, emulator, options, image),
         None => drop(command.args(["-nic", "none"])),
     }
     command.args(&options.rest);
     command
+}
+
+fn kernel(command: &mut Command, options: &BootOptions, files: &Files, guest: &Guest) {
+    let initramfs = match guest.disk {
+        Some(_) => &files.initramfs_disk,
+        None => &files.initramfs,
+    };
+    if options.demo_kernel {
+        command.arg("-kernel").arg(&files.demo_kernel);
+    } else {
+        command.arg("-kernel").arg(&files.kernel);
+        command.arg("-initrd").arg(initramfs);
+    }
+    command.args(["-append", guest.append]);
 }
 
 fn firmware(command: &mut Command, bios: Bios, files: &Files) {
@@ -110,19 +121,22 @@ fn firmware(command: &mut Command, bios: Bios, files: &Files) {
     }
 }
 
-fn attach(command: &mut Command, options: &BootOptions, image: &Path) {
+fn attach(command: &mut Command, emulator: &Emulator, options: &BootOptions, image: &Path) {
     let format = match options.format {
         Format::Raw => "raw",
         Format::Qcow2 => "qcow2",
     };
-    let bus = match options.transport {
-        Transport::Pci => "pci",
-        Transport::Mmio => "device",
+    let (bus, properties) = match options.transport {
+        Transport::Pci => ("pci", emulator.network_card),
+        Transport::Mmio => ("device", ""),
     };
     let drive = format!("file={},format={format},if=none,id=disk", image.display());
     command
         .args(["-drive", &drive])
         .args(["-device", &format!("virtio-blk-{bus},drive=disk")])
         .args(["-netdev", "user,id=net"])
-        .args(["-device", &format!("virtio-net-{bus},netdev=net")]);
+        .args([
+            "-device",
+            &format!("virtio-net-{bus},netdev=net{properties}"),
+        ]);
 }

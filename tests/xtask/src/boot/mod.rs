@@ -22,8 +22,9 @@ pub use figures::Figures;
 pub use initramfs::{MARKER, Promise};
 pub use machine::Emulator;
 pub use options::{BootOptions, Choice};
+
 pub use recipes::Files;
-pub use work::expected;
+pub use work::{Expected, expected};
 
 use crate::error::{Error, Result};
 use crate::paths::Paths;

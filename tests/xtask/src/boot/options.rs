@@ -20,6 +20,17 @@ pub enum Choice {
     Program(PathBuf),
 }
 
+impl Choice {
+    /// From the word on the command line.
+    pub fn named(word: &str) -> Self {
+        match word {
+            "isomorph" => Self::Isomorph,
+            "qemu" => Self::Qemu,
+            path => Self::Program(PathBuf::from(path)),
+        }
+    }
+}
+
 /// What starts before the kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bios {
@@ -70,6 +81,10 @@ pub struct BootOptions {
     pub format: Format,
     /// Only to the marker, or to the login.
     pub quick: bool,
+    /// The first process is told this instead of what the other options say.
+    pub lab: Option<String>,
+    /// Boot the demo's kernel.
+    pub demo_kernel: bool,
     /// The user has the console.
     pub interactive: bool,
     /// Seconds of idling to measure after the marker.
@@ -95,6 +110,8 @@ impl Default for BootOptions {
             transport: Transport::Pci,
             format: Format::Raw,
             quick: false,
+            lab: None,
+            demo_kernel: false,
             interactive: false,
             idle: None,
             json: false,
@@ -137,6 +154,7 @@ impl BootOptions {
     fn flag(&mut self, name: &str) -> bool {
         match name {
             "--disk" => self.disk = true,
+            "--demo-kernel" => self.demo_kernel = true,
             "--quick" => self.quick = true,
             "--interactive" => self.interactive = true,
             "--json" => self.json = true,
@@ -147,13 +165,14 @@ impl BootOptions {
 
     fn set(&mut self, name: &str, value: impl FnOnce() -> Result<String>) -> Result<()> {
         match name {
-            "--emulator" => self.emulator = emulator(&value()?),
+            "--emulator" => self.emulator = Choice::named(&value()?),
             "--smp" | "-smp" => self.smp = number(&value()?)?,
             "-m" => self.memory = Some(memory(&value()?)?),
             "--bios" => self.bios = one_of(&value()?, BIOSES)?,
             "--transport" => self.transport = one_of(&value()?, TRANSPORTS)?,
             "--format" => self.format = one_of(&value()?, FORMATS)?,
             "--runs" => self.runs = number(&value()?)?,
+            "--lab" => self.lab = Some(value()?),
             "--idle" => self.idle = Some(number(&value()?)?),
             "--timeout" => self.timeout = Duration::from_secs(number(&value()?)?),
             _ => return Err(Error::Argument(name.to_owned())),
@@ -177,14 +196,6 @@ fn one_of<T: Copy>(word: &str, table: &[(&str, T)]) -> Result<T> {
     let found = table.iter().find(|(name, _)| *name == word);
     let found = found.map(|(_, value)| *value);
     found.ok_or_else(|| Error::Argument(word.to_owned()))
-}
-
-fn emulator(word: &str) -> Choice {
-    match word {
-        "isomorph" => Choice::Isomorph,
-        "qemu" => Choice::Qemu,
-        path => Choice::Program(PathBuf::from(path)),
-    }
 }
 
 fn number<T: FromStr>(word: &str) -> Result<T> {

@@ -72,6 +72,8 @@ pub struct Files {
     pub uboot_smode: PathBuf,
     /// U-Boot for M-mode.
     pub uboot: PathBuf,
+    /// The kernel of `isomorph demo`, which the repository holds.
+    pub demo_kernel: PathBuf,
     /// The disk image, raw.
     pub disk: PathBuf,
     /// The disk image, qcow2.
@@ -92,6 +94,7 @@ impl Files {
             opensbi: boot.join("fw_dynamic.bin"),
             uboot_smode: boot.join("u-boot-smode.bin"),
             uboot: boot.join("u-boot.bin"),
+            demo_kernel: paths.workspace.join("guests/images/kernel"),
             disk: root.join("root.ext4"),
             disk_qcow2: root.join("root.qcow2"),
         }

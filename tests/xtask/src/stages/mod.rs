@@ -1,10 +1,12 @@
 //! The stages of `cargo xtask test`, in the order in which they run.
 
+mod boot;
 mod cargo_tests;
 mod controls;
 mod crash;
 mod debian;
 mod demo;
+mod disk;
 mod elf;
 mod guest_c;
 mod harness;
@@ -17,6 +19,7 @@ mod torture;
 use std::fs;
 use std::process::Command;
 
+use crate::boot as machine;
 use crate::emulator::Emulator;
 use crate::error::{AtPath, Error, Result};
 use crate::inputs;
@@ -36,6 +39,16 @@ pub struct Context<'a> {
     pub emulator: Emulator,
     /// What is expected to pass passes here.
     pub reference: Emulator,
+    /// What the machines boot, if a stage that boots one is wanted.
+    guests: Option<machine::Files>,
+}
+
+impl Context<'_> {
+    /// What the machines boot.
+    pub fn files(&self) -> Result<&machine::Files> {
+        let missing = || Error::MissingInput(self.paths.cache.join("boot-riscv64"));
+        self.guests.as_ref().ok_or_else(missing)
+    }
 }
 
 /// A stage: its name on the command line and its duty.
@@ -55,26 +68,36 @@ pub const STAGES: &[StageEntry] = &[
     ("crash", crash::run),
     ("random", random::run),
     ("stress", stress::run),
+    ("boot", boot::run),
+    ("disk", disk::run),
     ("controls", controls::run),
 ];
 
 /// Stages that run no guest themselves, so that they need neither inputs nor the release build.
 const HOST_ONLY: &[&str] = &["fmt", "clippy"];
 
+/// Stages that boot machines, whose guests are other inputs than user mode's.
+const MACHINES: &[&str] = &["boot", "disk"];
+
 /// Runs the wanted stages; `false` if any test failed.
 pub fn run(paths: &Paths, options: &Options) -> Result<bool> {
     let wanted = |name: &str| options.rest.is_empty() || options.rest.iter().any(|s| s == name);
+    let any = |of: fn(&str) -> bool| {
+        let mut names = STAGES.iter().map(|(name, _)| *name);
+        names.any(|name| wanted(name) && of(name))
+    };
     no_core_files()?;
-    if STAGES
-        .iter()
-        .any(|(name, _)| wanted(name) && !HOST_ONLY.contains(name))
-    {
+    if any(|name| !HOST_ONLY.contains(&name) && !MACHINES.contains(&name)) {
         inputs::prepare(paths)?;
-        if options.emulator.is_none() {
-            println!("== build");
-            step(cargo(paths).args(["build", "--release", "--package", "isomorph"]))?;
-        }
     }
+    if options.emulator.is_none() && any(|name| !HOST_ONLY.contains(&name)) {
+        println!("== build");
+        step(cargo(paths).args(["build", "--release", "--package", "isomorph"]))?;
+    }
+    let guests = match any(|name| MACHINES.contains(&name)) {
+        true => Some(machine::prepare(paths, wanted("disk"), false)?),
+        false => None,
+    };
     let emulator = match &options.emulator {
         Some(line) => Emulator::parse(line, options.binfmt),
         None => Emulator::isomorph(paths),
@@ -84,6 +107,7 @@ pub fn run(paths: &Paths, options: &Options) -> Result<bool> {
         options,
         emulator,
         reference: Emulator::qemu(paths),
+        guests,
     };
     let mut total = Tally::default();
     for (name, stage) in STAGES {
@@ -93,6 +117,13 @@ pub fn run(paths: &Paths, options: &Options) -> Result<bool> {
     }
     println!("{total}");
     Ok(total.failed == 0)
+}
+
+/// The emulator under test for whole machines.
+pub fn machine_emulator(context: &Context) -> machine::Emulator {
+    let named = context.options.emulator.as_deref();
+    let choice = named.map_or(machine::Choice::Isomorph, machine::Choice::named);
+    machine::Emulator::new(&choice, context.paths)
 }
 
 /// Cargo, in the workspace.
