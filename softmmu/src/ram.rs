@@ -40,6 +40,32 @@ impl fmt::Debug for RamBlock {
     }
 }
 
+/// Compares 16 bytes, low half first, with `old`, and makes them `new` if they are equal; what they
+/// were. (The compiler makes a library call of its own 16-byte operation, which is not there.)
+///
+/// # Safety
+/// `p` is valid and aligned to 16 bytes, its bytes are touched by atomics only; the processor has
+/// the instruction.
+unsafe fn exchange_pair(p: *mut u8, old: [u64; 2], new: [u64; 2]) -> [u64; 2] {
+    let (mut low, mut high) = (old[0], old[1]);
+    // SAFETY: as the caller promises; `rbx`, which the compiler keeps for itself, is restored
+    // (SDM Vol. 2, CMPXCHG8B/CMPXCHG16B).
+    unsafe {
+        std::arch::asm!(
+            "xchg {new}, rbx",
+            "lock cmpxchg16b [{p}]",
+            "mov rbx, {new}",
+            new = inout(reg) new[0] => _,
+            p = in(reg) p,
+            in("rcx") new[1],
+            inout("rax") low,
+            inout("rdx") high,
+            options(nostack),
+        );
+    }
+    [low, high]
+}
+
 impl RamBlock {
     /// Zeroed RAM of `len` bytes, rounded up to pages.
     ///
@@ -220,16 +246,13 @@ impl RamBlock {
         if !offset.is_multiple_of(16) || !std::arch::is_x86_feature_detected!("cmpxchg16b") {
             return None;
         }
-        let join = |[low, high]: [u64; 2]| u128::from(high) << 64 | u128::from(low);
-        let (p, order) = (p.cast::<u128>(), Ordering::SeqCst);
         // SAFETY: 16 aligned bytes at `p` lie in the mapping, touched by atomics only; the
         // processor has the instruction.
-        let found =
-            unsafe { std::arch::x86_64::cmpxchg16b(p, join(old), join(new), order, order) };
-        if found == join(old) {
+        let found = unsafe { exchange_pair(p, old, new) };
+        if found == old {
             self.note_write(offset, 16);
         }
-        Some([found as u64, (found >> 64) as u64])
+        Some(found)
     }
 
     /// Copies bytes out. False, and nothing copied, beyond the end.

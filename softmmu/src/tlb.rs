@@ -253,7 +253,10 @@ impl SoftTlb {
             return self.banks[self.current].entries.as_ptr() as usize;
         }
         let mine = |bank: &Bank| bank.used != 0 && bank.mode == mode;
-        let exact = self.banks.iter().position(|bank| mine(bank) && bank.asid == asid);
+        let exact = self
+            .banks
+            .iter()
+            .position(|bank| mine(bank) && bank.asid == asid);
         // What is global serves every address space.
         let known = exact.or_else(|| self.banks.iter().position(|bank| mine(bank) && !bank.local));
         self.current = known.unwrap_or_else(|| {

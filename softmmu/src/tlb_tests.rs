@@ -84,7 +84,9 @@ fn code_pages_and_devices_stay_slow() {
     assert_eq!(tlb.stats().slow, 2);
     let filled = tlb.fill(0xa000, Access::Write, &walk(RAM + 0x3000), &view);
     assert_eq!(filled, Ok(Fill::Direct));
-    tlb.protect(RAM + 0x3fff);
+    let host = tlb.probe(0xa000, Access::Write).expect("direct");
+    assert!(tlb.protect(host + 0xfff));
+    assert!(!tlb.protect(host));
     assert_eq!(tlb.probe(0xa000, Access::Write), None);
     assert_eq!(tlb.lookup(0xa000, Access::Write), Some(RAM + 0x3000));
 }

@@ -290,11 +290,18 @@ impl Compile<'_> {
 
     /// The jump cache entry for the guest pc in `rax`: compares its tag, with the scaled index
     /// left in `rcx`. Returns the operand of its code address.
-    pub(crate) fn probe(asm: &mut Asm) -> Mem {
+    ///
+    /// `moves`: the jump cache is where the header says (`rdx` is used).
+    pub(crate) fn probe(asm: &mut Asm, moves: bool) -> Mem {
         const MASK: i32 = ((crate::JUMP_CACHE_LEN - 1) << 1) as i32;
         asm.op(crate::asm::MOV_LOAD, false, RCX, Rm::R(RAX));
         asm.alu_imm(crate::asm::Alu::And, false, Rm::R(RCX), MASK);
-        let entry = Mem::index(RBP, RCX, 3, JUMP_CACHE_OFFSET as i32 - RBP_BIAS as i32);
+        let entry = if moves {
+            asm.load(true, RDX, header(offset_of!(Header, jump_cache)));
+            Mem::index(RDX, RCX, 3, 0)
+        } else {
+            Mem::index(RBP, RCX, 3, JUMP_CACHE_OFFSET as i32 - RBP_BIAS as i32)
+        };
         asm.alu(crate::asm::Alu::Cmp, true, RAX, Rm::M(entry));
         entry.offset(8)
     }

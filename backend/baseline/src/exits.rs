@@ -39,7 +39,7 @@ impl Compile<'_> {
         if i.aux == JumpKind::Ret as u8 {
             return self.asm.ret();
         }
-        let code = Self::probe(self.asm);
+        let code = Self::probe(self.asm, self.tlb.is_some());
         self.asm.jcc_runtime(Cc::Ne, self.rt.exit_indirect);
         self.asm.jmp_mem(code);
     }
@@ -64,7 +64,7 @@ impl Compile<'_> {
     pub(crate) fn call_indirect(&mut self, i: &Inst) {
         let (a, ret) = (self.take(i.a), self.take(i.b));
         self.to(true, RAX, a);
-        let code = Self::probe(self.asm);
+        let code = Self::probe(self.asm, self.tlb.is_some());
         let from = self.asm.jcc(Cc::Ne);
         self.asm.call_mem(code);
         let back = self.asm.pos();

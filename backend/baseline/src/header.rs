@@ -38,8 +38,8 @@ pub const TLB_ADDEND: usize = 24;
 /// Number of registers off which accesses are coalesced at a time.
 pub(crate) const ADDENDS: usize = 4;
 
-/// Head of a vCPU's memory; the guest state follows at [`GUEST_OFFSET`] and the jump cache at
-/// [`JUMP_CACHE_OFFSET`]. The whole lies in one zero-initialised allocation.
+/// Head of a vCPU's memory; the guest state follows at [`GUEST_OFFSET`] and (unless there is a
+/// software TLB) the jump cache at [`JUMP_CACHE_OFFSET`]. The whole lies in one zero-initialised allocation.
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub struct Header {
@@ -83,7 +83,10 @@ pub struct Header {
     /// Scratch registers during an out-of-line floating-point operation.
     pub saved: [u64; 6],
     /// Free for the engine.
-    pub engine: [u64; 3],
+    pub engine: [u64; 2],
+    /// Address of the jump cache's first entry with [`crate::Memory::Tlb`] (otherwise it is at
+    /// [`JUMP_CACHE_OFFSET`]). It may change whenever generated code is stopped.
+    pub jump_cache: usize,
     /// Address of the software TLB's entries ([`crate::Memory::Tlb`]), 32-byte aligned. It may
     /// change whenever generated code is stopped.
     pub tlb: usize,
@@ -137,7 +140,8 @@ impl Header {
             fault_addr: 0,
             fault_code: 0,
             saved: [0; 6],
-            engine: [0; 3],
+            engine: [0; 2],
+            jump_cache: 0,
             tlb: 0,
             mem_runtime: 0,
             mem_fault: 0,

@@ -55,11 +55,14 @@ pub enum Memory {
     /// They are the same.
     Identity,
     /// Through a software TLB at [`Header::tlb`], of 2^`bits` entries (at most 2^12): entry
-    /// `(address >> 12) & (2^bits - 1)` answers. Direct exits to another page are looked up in
-    /// the jump cache, since another mapping may apply there by then.
+    /// `(address >> 12) & (2^bits - 1)` answers. Direct exits to another page, or to where an
+    /// instruction may reach into another page, are looked up in the jump cache (which is at
+    /// [`Header::jump_cache`]), since another mapping may apply there by then.
     Tlb {
         /// Log2 of the number of entries.
         bits: u32,
+        /// Bytes of the guest's longest instruction.
+        longest: u32,
     },
 }
 
@@ -80,7 +83,7 @@ impl Emitter {
     pub fn new(layout: Layout) -> Self {
         let regs = regs::Regs::new(regs::place_globals(layout.globals));
         Self {
-            runtime: runtime::build(regs.places()),
+            runtime: runtime::build(regs.places(), layout.memory),
             runtime_base: 0,
             asm: asm::Asm::default(),
             regs,

@@ -37,7 +37,7 @@ macro_rules! field {
 }
 
 /// Builds the runtime for globals in these places.
-pub(crate) fn build(places: &[Place]) -> Runtime {
+pub(crate) fn build(places: &[Place], memory: crate::Memory) -> Runtime {
     let mut asm = Asm::default();
     asm.start(0, 0);
     let mut rt = Runtime::default();
@@ -45,7 +45,7 @@ pub(crate) fn build(places: &[Place]) -> Runtime {
     let leave = leave(&mut asm, places);
     exits(&mut asm, &mut rt, leave);
     rt.lookup = asm.pos();
-    let code = Compile::probe(&mut asm);
+    let code = Compile::probe(&mut asm, memory != crate::Memory::Identity);
     let miss = asm.jcc(Cc::Ne);
     asm.bind_to(miss, rt.exit_indirect);
     asm.jmp_mem(code);

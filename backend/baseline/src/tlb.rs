@@ -14,9 +14,7 @@
 use crate::Memory;
 use crate::asm::{Alu, Cc, Fix, Mem, RAX, RCX, RDX, Rm, Shift, v};
 use crate::emit::{Cold, Compile};
-use crate::header::{
-    ADDENDS, Header, JUMP_CACHE_LEN, JUMP_CACHE_OFFSET, RBP_BIAS, TLB_ADDEND, TLB_READ, TLB_WRITE,
-};
+use crate::header::{ADDENDS, Header, JUMP_CACHE_LEN, TLB_ADDEND, TLB_READ, TLB_WRITE};
 use crate::regs::{Opnd, header};
 use isomorph_ir::{AtomicOp, Inst, MemOp, Op, Order, Type, Val};
 use std::mem::offset_of;
@@ -121,6 +119,8 @@ impl MemRequest {
 #[derive(Clone, Debug)]
 pub(crate) struct Probes {
     index_mask: i32,
+    /// Offsets in a page beyond this one start instructions that may end in the next page.
+    last_whole: u64,
     groups: [Option<Group>; ADDENDS],
     /// The cold part of the atomic that is being compiled.
     open: Option<usize>,
@@ -145,11 +145,12 @@ const MAX_DISP: i64 = 1 << 30;
 impl Probes {
     /// None for memory that needs no probes.
     pub(crate) fn new(memory: Memory) -> Option<Self> {
-        let Memory::Tlb { bits } = memory else {
+        let Memory::Tlb { bits, longest } = memory else {
             return None;
         };
         Some(Self {
             index_mask: ((1 << bits.min(12)) - 1) << 5,
+            last_whole: 0x1000_u64.saturating_sub(longest.into()),
             groups: [None; ADDENDS],
             open: None,
         })
@@ -619,17 +620,21 @@ impl Compile<'_> {
         self.asm.jmp_to(c.back);
     }
 
-    /// True if a direct exit to `target` must not be linked, since other code may be mapped there
-    /// by the time it is taken.
+    /// True if a direct exit to `target` must not be linked, since other code may be mapped there,
+    /// or behind it, by the time it is taken.
     pub(crate) fn leaves_page(&self, target: u64) -> bool {
-        self.tlb.is_some() && (self.pc ^ target) >> 12 != 0
+        let Some(probes) = &self.tlb else {
+            return false;
+        };
+        (self.pc ^ target) >> 12 != 0 || target & 0xfff > probes.last_whole
     }
 
     /// `rax` = `target`; compares it with its jump cache entry, whose code address is the result.
     pub(crate) fn page_probe(&mut self, target: u64) -> Mem {
         let entry = (target >> 1) as usize & (JUMP_CACHE_LEN - 1);
-        let entry = JUMP_CACHE_OFFSET as i32 + entry as i32 * 16 - RBP_BIAS as i32;
-        let entry = Mem::base(crate::asm::RBP, entry);
+        let cache = header(offset_of!(Header, jump_cache));
+        self.asm.load(true, RDX, cache);
+        let entry = Mem::base(RDX, entry as i32 * 16);
         self.asm.mov_imm(RAX, target);
         self.asm.alu(Alu::Cmp, true, RAX, Rm::M(entry));
         entry.offset(8)

@@ -698,7 +698,7 @@ fn run_rounds(rounds: u64, kinds: usize, paged: bool) {
     let rounds = setting("ISOMORPH_ROUNDS", rounds);
     println!("ISOMORPH_SEED={seed}");
     let memory = if paged {
-        Memory::Tlb { bits: BITS }
+        Memory::Tlb { bits: BITS, longest: 4 }
     } else {
         Memory::Identity
     };

@@ -2,12 +2,14 @@
 
 use crate::config::{Config, Translation};
 use crate::error::EngineError;
+use crate::site::{CodeAt, Rams, Reach, Site};
 use crate::stats::Stats;
 use crate::table::BlockTable;
 use isomorph_baseline::{Compiled, Emitter, Layout, Runtime};
 use isomorph_code::CodeMemory;
 use isomorph_frontend::{CodeSource, Guest, translate_block};
 use isomorph_ir::Builder;
+use isomorph_softmmu::PAGE_SIZE;
 use std::collections::BTreeMap;
 
 /// Guest bytes are indexed in pages of this size (log2).
@@ -21,9 +23,9 @@ const STALE_PC: u64 = 1;
 
 /// A translated block.
 struct Block {
-    pc: u64,
-    end: u64,
-    mode: u32,
+    site: Site,
+    /// Guest bytes from the first instruction to the last.
+    bytes: u32,
     /// Offset of the polled entry in code memory.
     host: u32,
     len: u32,
@@ -45,7 +47,17 @@ struct Block {
 impl Block {
     /// Which of its two page lists is `page`'s.
     fn side(&self, page: u64) -> usize {
-        usize::from(self.pc >> PAGE_BITS != page)
+        usize::from(self.site.place >> PAGE_BITS != page)
+    }
+
+    /// Whether a byte of it is at a place in `start..end`, which is no larger than its two pages.
+    fn overlaps(&self, start: u64, end: u64) -> bool {
+        let (first, last) = (self.site.place, self.site.last_place(self.bytes.into()));
+        if last.wrapping_sub(first) == u64::from(self.bytes) - 1 {
+            return first < end && last >= start;
+        }
+        let whole = |place: u64| place - place % PAGE_SIZE;
+        (first < end && whole(first) + PAGE_SIZE > start) || (whole(last) < end && last >= start)
     }
 }
 
@@ -113,8 +125,8 @@ fn hash_of(bytes: &[u8]) -> u64 {
     })
 }
 
-/// The host's time-stamp counter.
-pub(crate) fn ticks() -> u64 {
+/// The host's time-stamp counter: what translated code reads as counter 1.
+pub fn ticks() -> u64 {
     // SAFETY: every x86-64 processor has the instruction, and Linux leaves it to user mode.
     unsafe { core::arch::x86_64::_rdtsc() }
 }
@@ -124,20 +136,29 @@ pub(crate) struct Context<'a, G: Guest> {
     pub guest: &'a G,
     pub source: &'a (dyn CodeSource + Send + Sync),
     pub config: &'a Config,
+    pub rams: &'a Rams,
     pub table: &'a BlockTable,
     pub stats: &'a Stats,
+    /// Is told the host address of a page of RAM before the first code in it is translated.
+    pub protect: &'a dyn Fn(u64),
 }
 
-/// Lets a trait object stand where a source type is wanted.
-struct Source<'a>(&'a (dyn CodeSource + Send + Sync));
-
-impl CodeSource for Source<'_> {
-    fn read(&self, pc: u64, out: &mut [u8]) -> usize {
-        self.0.read(pc, out)
+impl<'a, G: Guest> Context<'a, G> {
+    fn code_at(&self, site: Site) -> CodeAt<'a> {
+        CodeAt {
+            site,
+            flat: self.source,
+            rams: self.rams,
+        }
     }
 
-    fn may_change(&self, pc: u64) -> bool {
-        self.0.may_change(pc)
+    /// Has stores to the RAM at `host` noticed from now on.
+    fn note_code(&self, host: u64) {
+        let page = host - host % PAGE_SIZE;
+        let new = self.rams.at(page, |ram, offset| ram.code().set(offset));
+        if new == Some(true) {
+            (self.protect)(page);
+        }
     }
 }
 
@@ -147,7 +168,7 @@ impl Blocks {
         let mut code = CodeMemory::new(config.code_bytes)?;
         let mut emitter = Emitter::new(Layout {
             globals: G::globals(),
-            memory: isomorph_baseline::Memory::Identity,
+            memory: config.memory,
         });
         code.append(&emitter.runtime().code)?;
         emitter.set_runtime_base(code.exec_base());
@@ -180,29 +201,23 @@ impl Blocks {
         self.emitter.runtime()
     }
 
-    /// The block at `pc` in `mode`, translated if need be. `Full` asks for a flush.
-    fn block<G: Guest>(
-        &mut self,
-        cx: &Context<'_, G>,
-        pc: u64,
-        mode: u32,
-    ) -> Result<u32, EngineError> {
-        if let Some(code) = cx.table.get(pc, mode)
+    /// The block at `site`, translated if need be. `Full` asks for a flush.
+    fn block<G: Guest>(&mut self, cx: &Context<'_, G>, site: Site) -> Result<u32, EngineError> {
+        if let Some(code) = cx.table.get(site.pc, site.space)
             && let Some(id) = self.at_host((code - self.code.exec_base()) as u32)
         {
             return Ok(id);
         }
-        self.translate(cx, pc, mode)
+        self.translate(cx, site)
     }
 
-    /// Translates the block at `pc` if it is not there, and says where to enter it.
+    /// Translates the block at `site` if it is not there, and says where to enter it.
     pub fn entry<G: Guest>(
         &mut self,
         cx: &Context<'_, G>,
-        pc: u64,
-        mode: u32,
+        site: Site,
     ) -> Result<Entry, EngineError> {
-        let id = self.block(cx, pc, mode)?;
+        let id = self.block(cx, site)?;
         Ok(self.entry_of(id))
     }
 
@@ -212,34 +227,38 @@ impl Blocks {
         }
     }
 
-    fn translate<G: Guest>(
-        &mut self,
-        cx: &Context<'_, G>,
-        pc: u64,
-        mode: u32,
-    ) -> Result<u32, EngineError> {
+    fn translate<G: Guest>(&mut self, cx: &Context<'_, G>, site: Site) -> Result<u32, EngineError> {
         let begin = ticks();
         let host = self.code.next_offset();
         let base = self.code.exec_base() + u64::from(host);
+        match site.reach {
+            Reach::Flat => {}
+            Reach::Pair(Some(next)) => {
+                cx.note_code(site.place);
+                cx.note_code(next);
+            }
+            _ => cx.note_code(site.place),
+        }
+        let source = cx.code_at(site);
         // Taken before the translation: if the guest's code changes meanwhile, this is not what the
         // next fence finds, and the block goes. Taken afterwards it could match the new code while
         // the block is the old one.
         self.before.clear();
-        if cx.source.may_change(pc) {
+        if source.may_change(site.pc) {
             self.before.resize(BEFORE_BYTES, 0);
-            let have = cx.source.read(pc, &mut self.before);
+            let have = source.read(site.pc, &mut self.before);
             self.before.truncate(have);
         }
-        self.compile(cx, pc, mode, base)?;
+        self.compile(cx, &source, base)?;
         self.code.append(&self.compiled.code)?;
-        let id = self.record(cx, host);
-        cx.table.insert(pc, mode, base);
+        let id = self.record(&source, host);
+        cx.table.insert(site.pc, site.space, base);
         let stats = cx.stats;
         stats.blocks.add_alone(1);
         stats.insns.add_alone(u64::from(self.builder.block().insns));
         stats.code_bytes.add_alone(self.compiled.code.len() as u64);
         stats.translate_ns.add_alone(ticks().wrapping_sub(begin));
-        self.observe(cx, base);
+        self.observe(cx, &source, base);
         Ok(id)
     }
 
@@ -248,21 +267,14 @@ impl Blocks {
     fn compile<G: Guest>(
         &mut self,
         cx: &Context<'_, G>,
-        pc: u64,
-        mode: u32,
+        source: &CodeAt<'_>,
         base: u64,
     ) -> Result<(), EngineError> {
-        let mut limits = cx.config.limits;
+        let Site { pc, mode, .. } = source.site;
+        let mut limits = source.site.limits(cx.config);
         let first_edge = self.edges.len() as u32;
         loop {
-            translate_block(
-                cx.guest,
-                &mut self.builder,
-                &Source(cx.source),
-                pc,
-                mode,
-                limits,
-            );
+            translate_block(cx.guest, &mut self.builder, source, pc, mode, limits);
             let block = self.builder.block();
             match self
                 .emitter
@@ -276,12 +288,14 @@ impl Blocks {
     }
 
     /// Enters the block just compiled into the books.
-    fn record<G: Guest>(&mut self, cx: &Context<'_, G>, host: u32) -> u32 {
+    fn record(&mut self, source: &CodeAt<'_>, host: u32) -> u32 {
         let id = self.blocks.len() as u32;
-        let (pc, end, mode) = {
+        let (pc, end) = {
             let b = self.builder.block();
-            (b.pc, b.end, b.flags)
+            (b.pc, b.end)
         };
+        let bytes = end.wrapping_sub(pc);
+        let site = source.site;
         let first_landing = self.landings.len() as u32;
         self.landings
             .extend(self.compiled.landings.iter().map(|l| host + l.cell));
@@ -301,12 +315,11 @@ impl Blocks {
                 next: NONE,
             });
         }
-        let volatile = cx.source.may_change(pc) || cx.source.may_change(end.wrapping_sub(1));
-        let hash = self
-            .before
-            .get(..end.wrapping_sub(pc) as usize)
-            .map(hash_of);
-        let pages = [pc >> PAGE_BITS, end.wrapping_sub(1) >> PAGE_BITS];
+        // In a machine, what changes is noticed by pages.
+        let volatile = site.reach == Reach::Flat
+            && (source.may_change(pc) || source.may_change(end.wrapping_sub(1)));
+        let hash = self.before.get(..bytes as usize).map(hash_of);
+        let pages = [site.place, site.last_place(bytes)].map(|place| place >> PAGE_BITS);
         let first = self.head_of(pages[0], id);
         let second = if pages[1] == pages[0] {
             NONE
@@ -317,9 +330,8 @@ impl Blocks {
             self.volatile.push(id);
         }
         self.blocks.push(Block {
-            pc,
-            end,
-            mode,
+            site,
+            bytes: bytes as u32,
             host,
             len: self.compiled.code.len() as u32,
             fast: host + self.compiled.fast_entry,
@@ -346,30 +358,23 @@ impl Blocks {
         std::mem::replace(&mut self.heads[self.last_page.1 as usize], id)
     }
 
-    /// A hash of the guest bytes `[pc, end)` as the code source gives them now.
-    fn hash(&mut self, source: &(dyn CodeSource + Send + Sync), pc: u64, end: u64) -> u64 {
-        self.bytes.resize(end.wrapping_sub(pc) as usize, 0);
-        let n = source.read(pc, &mut self.bytes);
+    /// A hash of `bytes` guest bytes as they are now.
+    fn hash(&mut self, source: &CodeAt<'_>, bytes: u32) -> u64 {
+        self.bytes.resize(bytes as usize, 0);
+        let n = source.read(source.site.pc, &mut self.bytes);
         hash_of(&self.bytes[..n])
     }
 
-    fn observe<G: Guest>(&mut self, cx: &Context<'_, G>, host: u64) {
+    fn observe<G: Guest>(&mut self, cx: &Context<'_, G>, source: &CodeAt<'_>, host: u64) {
         let (Some(observer), Some(plain)) = (&cx.config.observer, &mut self.plain) else {
             return;
         };
         let block = self.builder.block();
-        let source = Source(cx.source);
-        translate_block(
-            cx.guest,
-            plain,
-            &source,
-            block.pc,
-            block.flags,
-            cx.config.limits,
-        );
+        let limits = source.site.limits(cx.config);
+        translate_block(cx.guest, plain, source, block.pc, block.flags, limits);
         self.bytes
             .resize(block.end.wrapping_sub(block.pc) as usize, 0);
-        let have = cx.source.read(block.pc, &mut self.bytes);
+        let have = source.read(block.pc, &mut self.bytes);
         observer.translated(&Translation {
             guest: &self.bytes[..have],
             plain: plain.block(),
@@ -385,12 +390,8 @@ impl Blocks {
         cx: &Context<'_, G>,
         edge: u32,
     ) -> Result<Entry, EngineError> {
-        let (target, source) = {
-            let e = &self.edges[edge as usize];
-            (e.target, e.source)
-        };
-        let mode = self.blocks[source as usize].mode;
-        let id = self.block(cx, target, mode)?;
+        let source = self.edges[edge as usize].source;
+        let id = self.block(cx, self.edge_site(edge))?;
         let linked = self.edges[edge as usize].linked;
         if cx.config.chain && !linked && self.blocks[source as usize].alive {
             self.link(edge, id);
@@ -399,10 +400,21 @@ impl Blocks {
         Ok(self.entry_of(id))
     }
 
-    /// The guest pc that edge `edge` leads to, and the mode of its block.
-    pub fn edge_key(&self, edge: u32) -> (u64, u32) {
+    /// The guest pc that edge `edge` leads to.
+    pub fn edge_target(&self, edge: u32) -> u64 {
+        self.edges[edge as usize].target
+    }
+
+    /// Where edge `edge` leads to.
+    pub fn edge_site(&self, edge: u32) -> Site {
         let e = &self.edges[edge as usize];
-        (e.target, self.blocks[e.source as usize].mode)
+        self.blocks[e.source as usize].site.inside(e.target)
+    }
+
+    /// True if the target of edge `edge` must be looked up.
+    pub fn is_loose(&self, edge: u32) -> bool {
+        let source = self.edges[edge as usize].source;
+        self.blocks[source as usize].site.reach == Reach::Once
     }
 
     fn link(&mut self, edge: u32, to: u32) {
@@ -431,7 +443,7 @@ impl Blocks {
         let i = map
             .partition_point(|m| m.host <= host - block.host)
             .checked_sub(1)?;
-        Some(block.pc.wrapping_add(u64::from(map[i].guest)))
+        Some(block.site.pc.wrapping_add(u64::from(map[i].guest)))
     }
 
     /// Drops a block: nothing leads to it any more. Its code stays until the next flush, since a
@@ -440,8 +452,8 @@ impl Blocks {
         let block = &mut self.blocks[id as usize];
         block.alive = false;
         let mut edge = std::mem::replace(&mut block.incoming, NONE);
-        let (pc, mode, landings) = (block.pc, block.mode, block.landings);
-        table.remove(pc, mode);
+        let (Site { pc, space, .. }, landings) = (block.site, block.landings);
+        table.remove(pc, space);
         while edge != NONE {
             let e = &mut self.edges[edge as usize];
             self.code
@@ -484,7 +496,7 @@ impl Blocks {
                 let b = &blocks[id as usize];
                 let next = b.next_in_page[b.side(page)];
                 if b.alive {
-                    if b.pc < end && b.end > start {
+                    if b.overlaps(start, end) {
                         found.push(id);
                     }
                     last = id;
@@ -504,14 +516,13 @@ impl Blocks {
     }
 
     /// Drops the blocks whose guest code is not what it was: of all that may change silently, or
-    /// of those in `range`.
-    pub fn recheck(
+    /// of those in `range`. True if none in `range` is left.
+    pub fn recheck<G: Guest>(
         &mut self,
-        source: &(dyn CodeSource + Send + Sync),
-        table: &BlockTable,
+        cx: &Context<'_, G>,
         range: Option<(u64, u64)>,
         mut dropped: impl FnMut(u64),
-    ) {
+    ) -> bool {
         let ids = match range {
             Some((start, end)) => self.in_range(start, end),
             None => {
@@ -522,14 +533,18 @@ impl Blocks {
                 copy
             }
         };
+        let mut empty = true;
         for id in ids {
             let b = &self.blocks[id as usize];
-            let (pc, end, old) = (b.pc, b.end, b.hash);
+            let (site, bytes, old) = (b.site, b.bytes, b.hash);
             // Without a hash the code should not have changed, but the guest names it: believe it.
-            if old.is_none_or(|old| self.hash(source, pc, end) != old) {
-                dropped(self.drop_block(table, id));
+            if old.is_none_or(|old| self.hash(&cx.code_at(site), bytes) != old) {
+                dropped(self.drop_block(cx.table, id));
+            } else {
+                empty = false;
             }
         }
+        empty
     }
 
     /// Forgets every translation. No vCPU may be in generated code or about to enter it.

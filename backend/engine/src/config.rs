@@ -1,5 +1,6 @@
 //! What the engine's owner chooses.
 
+use isomorph_baseline::Memory;
 use isomorph_frontend::Limits;
 use isomorph_ir::Block;
 
@@ -11,6 +12,8 @@ pub struct Config {
     pub return_stack_bytes: usize,
     /// Bounds of a block.
     pub limits: Limits,
+    /// How guest addresses become host addresses. A machine's engine has a software TLB.
+    pub memory: Memory,
     /// Patch blocks to jump straight to each other.
     pub chain: bool,
     /// Is told of every translation, for dumps.
@@ -23,6 +26,7 @@ impl Default for Config {
             code_bytes: 128 << 20,
             return_stack_bytes: 256 << 10,
             limits: Limits::default(),
+            memory: Memory::Identity,
             chain: true,
             observer: None,
         }

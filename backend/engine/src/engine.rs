@@ -4,10 +4,14 @@ use crate::blocks::{Blocks, Context, Entry, ticks};
 use crate::config::Config;
 use crate::error::EngineError;
 use crate::memory::{PENDING_FAULT, VcpuMemory, VcpuRef};
+use crate::site::{Rams, Site};
 use crate::stats::{Snapshot, Stats};
+use crate::system::Protect;
 use crate::table::BlockTable;
 use isomorph_code::CodeError;
 use isomorph_frontend::{CodeSource, Guest};
+use isomorph_softmmu::PAGE_SIZE;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -31,6 +35,10 @@ pub struct Engine<G: Guest> {
     pub(crate) inner: Mutex<Inner>,
     pub(crate) helpers: Box<[usize]>,
     pub(crate) reservations: Box<[AtomicU64]>,
+    /// Memory that code was translated from, in a machine.
+    pub(crate) rams: Rams,
+    /// Pages of RAM (host addresses) whose code may have changed.
+    pub(crate) written: Mutex<Vec<u64>>,
 }
 
 /// What the engine's lock guards.
@@ -39,6 +47,10 @@ pub(crate) struct Inner {
     pub vcpus: Vec<VcpuRef>,
     /// Memory of vCPUs that are gone, for those to come: threads may be short-lived.
     pub spare: Vec<VcpuMemory>,
+    /// A machine's vCPUs, as far as they are told of pages with code.
+    pub mail: Vec<Arc<dyn Protect>>,
+    /// Numbers of pages that instructions lie across: by space of the first, and the second.
+    pub pairs: HashMap<(u64, Option<u64>), u64>,
 }
 
 /// Most vCPU memories kept for reuse.
@@ -57,6 +69,8 @@ impl<G: Guest> Engine<G> {
             blocks: Blocks::new::<G>(&config)?,
             vcpus: Vec::new(),
             spare: Vec::new(),
+            mail: Vec::new(),
+            pairs: HashMap::new(),
         };
         Ok(Arc::new(Self {
             guest,
@@ -70,6 +84,8 @@ impl<G: Guest> Engine<G> {
             inner: Mutex::new(inner),
             helpers: G::helpers().iter().map(|h| h.func as usize).collect(),
             reservations: (0..RESERVATIONS).map(|_| AtomicU64::new(0)).collect(),
+            rams: Rams::default(),
+            written: Mutex::default(),
         }))
     }
 
@@ -92,13 +108,15 @@ impl<G: Guest> Engine<G> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn context(&self) -> Context<'_, G> {
+    fn context<'a>(&'a self, protect: &'a dyn Fn(u64)) -> Context<'a, G> {
         Context {
             guest: &self.guest,
             source: &*self.source,
             config: &self.config,
+            rams: &self.rams,
             table: &self.table,
             stats: &self.stats,
+            protect,
         }
     }
 
@@ -115,9 +133,18 @@ impl<G: Guest> Engine<G> {
     pub fn insn_sync(&self, range: Option<(u64, u64)>) {
         let mut inner = self.lock();
         let Inner { blocks, vcpus, .. } = &mut *inner;
-        blocks.recheck(&*self.source, &self.table, range, |pc| {
-            self.dropped(vcpus, pc)
-        });
+        let cx = self.context(&|_| {});
+        blocks.recheck(&cx, range, |pc| self.dropped(vcpus, pc));
+    }
+
+    /// As `insn_sync`, for a machine's page of RAM at a host address.
+    pub(crate) fn recheck_page(&self, inner: &mut Inner, page: u64) {
+        let Inner { blocks, vcpus, .. } = inner;
+        let cx = self.context(&|_| {});
+        let range = Some((page, page + PAGE_SIZE));
+        if blocks.recheck(&cx, range, |pc| self.dropped(vcpus, pc)) {
+            self.rams.at(page, |ram, offset| ram.code().clear(offset));
+        }
     }
 
     fn dropped(&self, vcpus: &[VcpuRef], pc: u64) {
@@ -128,31 +155,32 @@ impl<G: Guest> Engine<G> {
         }
     }
 
-    /// Translates the block at `pc` if need be. The caller is not in generated code.
-    pub(crate) fn entry(
-        &self,
-        inner: &mut Inner,
-        pc: u64,
-        mode: u32,
-    ) -> Result<Entry, EngineError> {
-        let cx = self.context();
-        match inner.blocks.entry(&cx, pc, mode) {
+    /// Translates the block at `site` if need be. The caller is not in generated code.
+    pub(crate) fn entry(&self, inner: &mut Inner, site: Site) -> Result<Entry, EngineError> {
+        match self.try_entry(inner, site) {
             Err(EngineError::Code(CodeError::Full)) => {
                 self.flush(inner)?;
-                inner.blocks.entry(&cx, pc, mode)
+                self.try_entry(inner, site)
             }
             other => other,
         }
     }
 
+    fn try_entry(&self, inner: &mut Inner, site: Site) -> Result<Entry, EngineError> {
+        let mail = &inner.mail;
+        let protect = |page| mail.iter().for_each(|vcpu| vcpu.protect(page));
+        inner.blocks.entry(&self.context(&protect), site)
+    }
+
     /// Serves edge `edge`. The caller is not in generated code, and no flush came between.
     pub(crate) fn follow(&self, inner: &mut Inner, edge: u32) -> Result<Entry, EngineError> {
-        let cx = self.context();
-        match inner.blocks.follow(&cx, edge) {
+        let mail = &inner.mail;
+        let protect = |page| mail.iter().for_each(|vcpu| vcpu.protect(page));
+        match inner.blocks.follow(&self.context(&protect), edge) {
             Err(EngineError::Code(CodeError::Full)) => {
-                let (target, mode) = inner.blocks.edge_key(edge);
+                let site = inner.blocks.edge_site(edge);
                 self.flush(inner)?;
-                inner.blocks.entry(&cx, target, mode)
+                self.try_entry(inner, site)
             }
             other => other,
         }
@@ -179,6 +207,7 @@ impl<G: Guest> Engine<G> {
             vcpu.reset_return_stack();
         }
         inner.blocks.flush(&self.table);
+        inner.pairs.clear();
         self.drops.fetch_add(1, Ordering::SeqCst);
         self.stats.flushes.add(1);
         self.stop.store(false, Ordering::SeqCst);
@@ -214,7 +243,7 @@ fn resolve_pending(blocks: &Blocks, vcpu: &VcpuRef) {
     let pc = match pending {
         0 => return,
         p if p >= PENDING_FAULT => blocks.guest_pc((p - PENDING_FAULT) as u32).unwrap_or(0),
-        p => blocks.edge_key((p - 1) as u32).0,
+        p => blocks.edge_target((p - 1) as u32),
     };
     cell.pending_pc.store(pc, Ordering::SeqCst);
 }

@@ -33,6 +33,12 @@ pub enum EngineError {
         /// What tier 1 said.
         source: isomorph_baseline::EmitError,
     },
+    /// The host could not give a page of guest RAM.
+    #[error("the host has no memory left for the guest's RAM (at guest address {pc:#x})")]
+    HostMemory {
+        /// Guest address of the instruction.
+        pc: u64,
+    },
     /// A block came out larger than an empty code region.
     #[error("code memory of {size} bytes is too small for one block; ask for more")]
     CodeTooSmall {

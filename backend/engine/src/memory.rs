@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 const CELL_OFFSET: usize = JUMP_CACHE_OFFSET - 1024;
 /// Most bytes a guest state may have.
 pub(crate) const GUEST_BYTES_MAX: usize = CELL_OFFSET - GUEST_OFFSET;
-const SIZE: usize = JUMP_CACHE_OFFSET + JUMP_CACHE_LEN * size_of::<JumpCacheEntry>();
+const JUMP_CACHE_BYTES: usize = JUMP_CACHE_LEN * size_of::<JumpCacheEntry>();
 const GUARD: usize = 4096;
 /// A pc that no guest has: instructions are 2-byte aligned at least.
 const NO_PC: u64 = 1;
@@ -50,6 +50,8 @@ pub(crate) const PENDING_FAULT: u64 = 1 << 32;
 #[derive(Debug)]
 pub(crate) struct VcpuMemory {
     base: NonNull<u8>,
+    /// Number of jump caches.
+    banks: usize,
     stack: NonNull<u8>,
     stack_bytes: usize,
 }
@@ -59,6 +61,8 @@ pub(crate) struct VcpuMemory {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct VcpuRef {
     base: NonNull<u8>,
+    /// Number of jump caches.
+    banks: usize,
     /// Value of an empty return stack's pointer.
     stack_empty: u64,
 }
@@ -69,10 +73,11 @@ unsafe impl Send for VcpuRef {}
 unsafe impl Send for VcpuMemory {}
 
 impl VcpuMemory {
-    /// Maps zeroed memory; the return stack holds `sentinel` at its bottom.
-    pub fn new(stack_bytes: usize, sentinel: u64) -> Result<Self, EngineError> {
+    /// Maps zeroed memory with `banks` jump caches; the return stack holds `sentinel` at its
+    /// bottom.
+    pub fn new(stack_bytes: usize, sentinel: u64, banks: usize) -> Result<Self, EngineError> {
         let stack_bytes = stack_bytes.next_multiple_of(4096).max(8192);
-        let base = map(SIZE, libc::PROT_READ | libc::PROT_WRITE)?;
+        let base = map(memory_bytes(banks), libc::PROT_READ | libc::PROT_WRITE)?;
         let stack = map(GUARD + stack_bytes, libc::PROT_NONE)?;
         // SAFETY: the range lies inside the mapping just made.
         let opened = unsafe {
@@ -81,6 +86,7 @@ impl VcpuMemory {
         };
         let memory = Self {
             base,
+            banks,
             stack,
             stack_bytes,
         };
@@ -94,11 +100,14 @@ impl VcpuMemory {
         // SAFETY: the last word of the stack, inside the mapping and aligned.
         unsafe { (memory.stack_empty() as *mut u64).write(sentinel) };
         // The zeroed tags are all impossible but pc 0's, which only the first entry could hold.
-        memory
-            .as_ref()
-            .jump_cache(0)
-            .0
-            .store(NO_PC, Ordering::Relaxed);
+        for bank in 0..banks {
+            let cache = memory.as_ref().bank(bank);
+            memory
+                .as_ref()
+                .jump_cache(cache, 0)
+                .0
+                .store(NO_PC, Ordering::Relaxed);
+        }
         Ok(memory)
     }
 
@@ -122,6 +131,7 @@ impl VcpuMemory {
     pub fn as_ref(&self) -> VcpuRef {
         VcpuRef {
             base: self.base,
+            banks: self.banks,
             stack_empty: self.stack_empty(),
         }
     }
@@ -148,7 +158,7 @@ impl Drop for VcpuMemory {
     fn drop(&mut self) {
         // SAFETY: the vCPU was taken out of the registry, so nothing refers to the mappings.
         unsafe {
-            libc::munmap(self.base.as_ptr().cast(), SIZE);
+            libc::munmap(self.base.as_ptr().cast(), memory_bytes(self.banks));
             libc::munmap(self.stack.as_ptr().cast(), GUARD + self.stack_bytes);
         }
     }
@@ -189,43 +199,69 @@ impl VcpuRef {
         self.stack_empty
     }
 
-    fn jump_cache(&self, index: usize) -> (&AtomicU64, &AtomicU64) {
-        // SAFETY: index < JUMP_CACHE_LEN (callers mask); two aligned words inside the mapping that
-        // Rust code only touches atomically.
+    /// Address of jump cache number `bank`.
+    pub fn bank(&self, bank: usize) -> usize {
+        debug_assert!(bank < self.banks);
+        self.base.as_ptr() as usize + JUMP_CACHE_OFFSET + bank * JUMP_CACHE_BYTES
+    }
+
+    /// Address of the jump cache in use.
+    fn current(&self) -> usize {
+        // SAFETY: the field lies in the mapping; it is set when the vCPU is made, and changed by
+        // its own thread while generated code is stopped.
+        unsafe { (*self.base.as_ptr().cast::<Header>()).jump_cache }
+    }
+
+    fn jump_cache(&self, cache: usize, index: usize) -> (&AtomicU64, &AtomicU64) {
+        // SAFETY: index < JUMP_CACHE_LEN (callers mask), `cache` is one of this vCPU's jump
+        // caches; two aligned words inside the mapping that Rust code only touches atomically.
         unsafe {
-            let entry = self
-                .base
-                .as_ptr()
-                .add(JUMP_CACHE_OFFSET)
-                .cast::<AtomicU64>()
-                .add(index * 2);
+            let entry = (cache as *const AtomicU64).add(index * 2);
             (&*entry, &*entry.add(1))
         }
     }
 
-    /// Remembers that `pc` is at host address `code`.
+    /// Remembers that `pc` is at host address `code`, in the jump cache in use.
     pub fn fill_jump_cache(&self, pc: u64, code: u64) {
-        let (tag, target) = self.jump_cache(jump_cache_index(pc));
+        let (tag, target) = self.jump_cache(self.current(), jump_cache_index(pc));
         // The owner's generated code must not see the new tag with the old target; it runs on
         // this thread, so program order is enough.
         target.store(code, Ordering::Relaxed);
         tag.store(pc, Ordering::Relaxed);
     }
 
-    /// Forgets `pc`.
+    /// Forgets `pc`, in all jump caches.
     pub fn forget(&self, pc: u64) {
-        let (tag, _) = self.jump_cache(jump_cache_index(pc));
-        if tag.load(Ordering::Relaxed) == pc {
-            tag.store(NO_PC, Ordering::Relaxed);
+        for bank in 0..self.banks {
+            let (tag, _) = self.jump_cache(self.bank(bank), jump_cache_index(pc));
+            if tag.load(Ordering::Relaxed) == pc {
+                tag.store(NO_PC, Ordering::Relaxed);
+            }
         }
     }
 
-    /// Forgets everything.
+    /// Forgets everything, in all jump caches.
     pub fn clear_jump_cache(&self) {
-        for i in 0..JUMP_CACHE_LEN {
-            self.jump_cache(i).0.store(NO_PC, Ordering::Relaxed);
+        for bank in 0..self.banks {
+            self.clear_bank(bank, |_| true);
         }
     }
+
+    /// Forgets the addresses that `drop` picks, in one jump cache.
+    pub fn clear_bank(&self, bank: usize, drop: impl Fn(u64) -> bool) {
+        let cache = self.bank(bank);
+        for i in 0..JUMP_CACHE_LEN {
+            let (tag, _) = self.jump_cache(cache, i);
+            if drop(tag.load(Ordering::Relaxed)) {
+                tag.store(NO_PC, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+/// Bytes of a vCPU's memory.
+const fn memory_bytes(banks: usize) -> usize {
+    JUMP_CACHE_OFFSET + banks * JUMP_CACHE_BYTES
 }
 
 fn jump_cache_index(pc: u64) -> usize {

@@ -1,4 +1,4 @@
-//! The block table: from (pc, mode) to host code. Lookups take no lock.
+//! The block table: from (pc, space) to host code. Lookups take no lock.
 
 use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -12,7 +12,7 @@ const DROPPED: u64 = 1;
 #[derive(Default)]
 struct Slot {
     pc: AtomicU64,
-    mode: AtomicU64,
+    space: AtomicU64,
     code: AtomicU64,
 }
 
@@ -80,16 +80,16 @@ impl BlockTable {
         unsafe { &*self.current.load(Ordering::Acquire) }
     }
 
-    /// Host address of the block at `pc` in `mode`.
+    /// Host address of the block at `pc` in `space`.
     #[inline]
-    pub fn get(&self, pc: u64, mode: u32) -> Option<u64> {
+    pub fn get(&self, pc: u64, space: u64) -> Option<u64> {
         for slot in self.slots().probe(pc) {
             let code = slot.code.load(Ordering::Acquire);
             if code == EMPTY {
                 return None;
             }
             let same = slot.pc.load(Ordering::Relaxed) == pc
-                && slot.mode.load(Ordering::Relaxed) == u64::from(mode);
+                && slot.space.load(Ordering::Relaxed) == space;
             if same && code != DROPPED {
                 return Some(code);
             }
@@ -98,22 +98,22 @@ impl BlockTable {
     }
 
     /// Adds a block. The caller holds the engine's lock.
-    pub fn insert(&self, pc: u64, mode: u32, code: u64) {
+    pub fn insert(&self, pc: u64, space: u64, code: u64) {
         let used = self.used.load(Ordering::Relaxed) + 1;
         self.used.store(used, Ordering::Relaxed);
         if used * 2 > self.slots().slots.len() {
             self.rebuild();
         }
-        Self::put(self.slots(), pc, mode, code);
+        Self::put(self.slots(), pc, space, code);
     }
 
-    fn put(slots: &Slots, pc: u64, mode: u32, code: u64) {
+    fn put(slots: &Slots, pc: u64, space: u64, code: u64) {
         let free = slots
             .probe(pc)
             .find(|s| s.code.load(Ordering::Relaxed) == EMPTY);
         if let Some(slot) = free {
             slot.pc.store(pc, Ordering::Relaxed);
-            slot.mode.store(u64::from(mode), Ordering::Relaxed);
+            slot.space.store(space, Ordering::Relaxed);
             slot.code.store(code, Ordering::Release);
         }
     }
@@ -129,21 +129,21 @@ impl BlockTable {
         let fresh = Slots::new((count * 4).next_power_of_two().max(FIRST_LEN));
         for slot in alive() {
             let pc = slot.pc.load(Ordering::Relaxed);
-            let mode = slot.mode.load(Ordering::Relaxed) as u32;
-            Self::put(&fresh, pc, mode, slot.code.load(Ordering::Relaxed));
+            let space = slot.space.load(Ordering::Relaxed);
+            Self::put(&fresh, pc, space, slot.code.load(Ordering::Relaxed));
         }
         self.install(fresh, count + 1);
     }
 
-    /// Drops the block at `pc` in `mode`. The caller holds the engine's lock.
-    pub fn remove(&self, pc: u64, mode: u32) {
+    /// Drops the block at `pc` in `space`. The caller holds the engine's lock.
+    pub fn remove(&self, pc: u64, space: u64) {
         for slot in self.slots().probe(pc) {
             let code = slot.code.load(Ordering::Relaxed);
             if code == EMPTY {
                 return;
             }
             let same = slot.pc.load(Ordering::Relaxed) == pc
-                && slot.mode.load(Ordering::Relaxed) == u64::from(mode);
+                && slot.space.load(Ordering::Relaxed) == space;
             if same && code != DROPPED {
                 slot.code.store(DROPPED, Ordering::Release);
                 return;
@@ -167,10 +167,10 @@ mod tests {
     fn what_is_inserted_is_found_until_it_is_removed() {
         let t = BlockTable::new();
         for i in 0..20_000u64 {
-            t.insert(i * 4, (i % 3) as u32, 0x1000 + i);
+            t.insert(i * 4, i % 3, 0x1000 + i);
         }
         for i in 0..20_000u64 {
-            assert_eq!(t.get(i * 4, (i % 3) as u32), Some(0x1000 + i));
+            assert_eq!(t.get(i * 4, i % 3), Some(0x1000 + i));
             assert_eq!(t.get(i * 4, 7), None);
         }
         t.remove(400, 1);

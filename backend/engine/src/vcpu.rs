@@ -4,7 +4,8 @@ use crate::engine::{Engine, SPARE_MAX};
 use crate::error::EngineError;
 use crate::fault;
 use crate::memory::{GUEST_BYTES_MAX, PENDING_FAULT, VcpuMemory, VcpuRef};
-use isomorph_baseline::{ExitReason, Header};
+use crate::site::Site;
+use isomorph_baseline::{ExitReason, Header, Memory};
 use isomorph_frontend::Guest;
 use isomorph_ir::TrapKind;
 use std::mem::ManuallyDrop;
@@ -56,10 +57,23 @@ impl Kick {
         self.0.cell().kicked.store(1, Ordering::SeqCst);
         self.0.irq().store(1, Ordering::SeqCst);
     }
+
+    /// Makes the vCPU leave generated code at its next poll.
+    pub(crate) fn poll(&self) {
+        self.0.irq().store(1, Ordering::SeqCst);
+    }
+
+    /// Whether the vCPU is in generated code.
+    pub(crate) fn is_running(&self) -> bool {
+        self.0.cell().running.load(Ordering::SeqCst) != 0
+    }
 }
 
+/// Jump caches of a machine's vCPU.
+pub(crate) const BANKS: usize = 16;
+
 /// Where to go on.
-enum Next {
+pub(crate) enum Next {
     /// At a guest pc that is looked up.
     Pc(u64),
     /// As `Pc`, from an indirect jump: worth a place in the jump cache.
@@ -99,7 +113,13 @@ impl<G: Guest> Engine<G> {
                 memory.refresh();
                 memory
             }
-            None => VcpuMemory::new(self.config.return_stack_bytes, sentinel)?,
+            None => {
+                let banks = match self.config.memory {
+                    Memory::Identity => 1,
+                    Memory::Tlb { .. } => BANKS,
+                };
+                VcpuMemory::new(self.config.return_stack_bytes, sentinel, banks)?
+            }
         };
         // SAFETY: the runtime stub has exactly this signature (isomorph_baseline::Runtime::enter),
         // and code memory stays mapped as long as the engine, which the vCPU holds.
@@ -115,6 +135,7 @@ impl<G: Guest> Engine<G> {
             header.helpers = self.helpers.as_ptr() as usize;
             header.fp_runtime = isomorph_baseline::fp_runtime_table().as_ptr() as usize;
             header.reserve_table = self.reservations.as_ptr() as usize;
+            header.jump_cache = shared.bank(0);
             memory.guest::<G::State>().write(state);
         }
         inner.vcpus.push(shared);
@@ -146,6 +167,11 @@ impl<G: Guest> Drop for Vcpu<G> {
 }
 
 impl<G: Guest> Vcpu<G> {
+    /// The head of the vCPU's memory.
+    pub(crate) fn header(&self) -> *mut Header {
+        self.memory.header()
+    }
+
     /// The engine.
     pub fn engine(&self) -> &Arc<Engine<G>> {
         &self.engine
@@ -175,8 +201,7 @@ impl<G: Guest> Vcpu<G> {
 
     /// Runs guest code until something happens that its owner must see.
     pub fn run(&mut self) -> Result<Exit, EngineError> {
-        let resets = &self.engine.stats.return_stack_resets;
-        fault::set_current(&self.memory, self.code, self.exit_fault, resets);
+        self.set_current();
         self.load_fp();
         self.update_mode();
         let mut next = Next::Pc(G::pc(self.state()));
@@ -188,7 +213,7 @@ impl<G: Guest> Vcpu<G> {
                 break Exit::Interrupted;
             }
             let entry = self.find(&next)?;
-            let raw = (self.enter)(self.memory.header(), entry);
+            let raw = self.enter(entry);
             match self.serve(raw) {
                 Ok(go_on) => next = go_on,
                 Err(exit) => break exit,
@@ -209,13 +234,35 @@ impl<G: Guest> Vcpu<G> {
         (cell.kicked.swap(0, Ordering::SeqCst) != 0).then_some(pc)
     }
 
+    /// Runs generated code from host address `entry` on until it leaves; what it says of that.
+    pub(crate) fn enter(&mut self, entry: u64) -> u64 {
+        (self.enter)(self.memory.header(), entry)
+    }
+
+    /// Clears the request that generated code polls.
+    pub(crate) fn clear_poll(&self) {
+        self.shared.irq().store(0, Ordering::SeqCst);
+    }
+
+    /// Prepares this thread for host faults in generated code.
+    pub(crate) fn set_current(&self) {
+        let resets = &self.engine.stats.return_stack_resets;
+        fault::set_current(&self.memory, self.code, self.exit_fault, resets);
+    }
+
     /// Host address to enter. On return this vCPU counts as running.
     fn find(&self, next: &Next) -> Result<u64, EngineError> {
-        let (pc, cache) = match *next {
-            Next::Pc(pc) => (pc, false),
-            Next::Indirect(pc) => (pc, true),
-            Next::Edge(edge) => return self.find_edge(edge),
-        };
+        match *next {
+            Next::Pc(pc) => self.find_site(Site::flat(pc, self.mode), false),
+            Next::Indirect(pc) => self.find_site(Site::flat(pc, self.mode), true),
+            Next::Edge(edge) => self.find_edge(edge),
+        }
+    }
+
+    /// Host address of the block at `site`; if `cache`, it is worth a place in the jump cache. On
+    /// return this vCPU counts as running.
+    pub(crate) fn find_site(&self, site: Site, cache: bool) -> Result<u64, EngineError> {
+        let pc = site.pc;
         let cell = self.shared.cell();
         loop {
             cell.running.store(1, Ordering::SeqCst);
@@ -225,7 +272,7 @@ impl<G: Guest> Vcpu<G> {
                 continue;
             }
             let drops = self.engine.drops.load(Ordering::SeqCst);
-            if let Some(code) = self.engine.table.get(pc, self.mode) {
+            if let Some(code) = self.engine.table.get(pc, site.space) {
                 if cache {
                     self.engine.stats.lookup_hits.add(1);
                     self.cache(pc, code, drops);
@@ -234,7 +281,7 @@ impl<G: Guest> Vcpu<G> {
             }
             cell.running.store(0, Ordering::SeqCst);
             let mut inner = self.engine.lock();
-            let entry = self.engine.entry(&mut inner, pc, self.mode)?;
+            let entry = self.engine.entry(&mut inner, site)?;
             cell.running.store(1, Ordering::SeqCst);
             if cache {
                 self.shared.fill_jump_cache(pc, entry.polled);
@@ -258,7 +305,7 @@ impl<G: Guest> Vcpu<G> {
         let mut inner = self.engine.lock();
         let entry = if cell.pending.swap(0, Ordering::SeqCst) == 0 {
             let pc = cell.pending_pc.load(Ordering::SeqCst); // a flush resolved it
-            self.engine.entry(&mut inner, pc, self.mode)?
+            self.engine.entry(&mut inner, Site::flat(pc, self.mode))?
         } else {
             self.engine.follow(&mut inner, edge)?
         };
@@ -364,7 +411,7 @@ impl<G: Guest> Vcpu<G> {
     }
 
     /// Opens the bucket that a store-conditional held when it faulted.
-    fn release_reservation(&mut self) {
+    pub(crate) fn release_reservation(&mut self) {
         // SAFETY: generated code is not running; the header is this thread's.
         let held = unsafe { std::mem::take(&mut (*self.memory.header()).sc_lock) };
         let first = self.engine.reservations.as_ptr() as u64;
@@ -387,14 +434,14 @@ impl<G: Guest> Vcpu<G> {
         }
     }
 
-    fn load_fp(&mut self) {
+    pub(crate) fn load_fp(&mut self) {
         let state = self.state();
         let (rounding, flags) = (G::rounding(state), G::fp_flags(state));
         // SAFETY: generated code is not running; the header is this thread's.
         unsafe { (*self.memory.header()).mxcsr = isomorph_baseline::mxcsr_of(flags, rounding) };
     }
 
-    fn store_fp(&mut self) {
+    pub(crate) fn store_fp(&mut self) {
         // SAFETY: as in `load_fp`.
         let mxcsr = unsafe { (*self.memory.header()).mxcsr };
         G::set_fp_flags(self.state_mut(), isomorph_baseline::flags_of(mxcsr));

@@ -70,6 +70,9 @@ pub trait Guest: Send + Sync + 'static {
     /// Size of the shortest instruction in bytes (what a program counter must be a multiple of).
     const INSN_ALIGN: u64;
 
+    /// Size of the longest instruction in bytes, at most 15.
+    const INSN_MAX: u64;
+
     /// The registers as IR globals.
     fn globals() -> &'static GlobalTable;
 

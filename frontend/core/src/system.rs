@@ -116,9 +116,43 @@ impl TimeScale {
 /// A guest instruction set with its privileged architecture.
 ///
 /// All functions work on the state of a stopped vCPU, on its own thread.
+///
+/// What the engine owes: after a trap of translated code (other than for instruction memory or to
+/// give way), after an exception, and whenever it has changed the state (a pin, the time), it
+/// - tells the vCPU's timer what time it is and notes when it is wanted next,
+/// - takes an interrupt ([`SystemGuest::take_interrupt`]),
+/// - forgets what [`SystemGuest::take_flush`] names,
+/// - goes on with the blocks of [`Guest::mode`] and the translations of
+///   [`SystemGuest::tlb_context`],
+///
+/// in this order, before the next instruction.
+///
+/// What the guest owes: these answers change only behind a trap that leaves translated code
+/// ([`TrapKind::Mode`], [`TrapKind::Return`] and those that end in an exception). State that they
+/// do not depend on, translated code changes without notice. It may mask interrupts so; it unmasks
+/// them so too if none is pending, else with `Mode`. Hence an interrupt that is pending but not
+/// taken need not be asked for again.
 pub trait SystemGuest: Guest {
     /// A synchronous exception with all that the guest is told about it.
     type Exception: Copy + std::fmt::Debug + Send + 'static;
+
+    /// The state that a vCPU starts in: number `id`, at `pc` with `arguments` in the registers that
+    /// the boot convention names, at privilege `level` as the instruction set numbers it.
+    fn start(&self, id: u32, level: u8, pc: u64, arguments: [u64; 2]) -> Self::State;
+
+    /// Version of the layout of [`SystemGuest::registers`].
+    const REGISTERS_VERSION: u32;
+
+    /// Registers of one kind as bytes: 0 integer registers and program counter, 1 floating point,
+    /// 2 everything else. Little-endian, in the manual's order.
+    fn registers(state: &Self::State, kind: u8) -> Vec<u8>;
+
+    /// Sets what [`SystemGuest::registers`] gave; false (and nothing is set) if it has another
+    /// length.
+    fn set_registers(state: &mut Self::State, kind: u8, bytes: &[u8]) -> bool;
+
+    /// Every register by name with its value, for dumps.
+    fn dump(state: &Self::State) -> Vec<(String, u64)>;
 
     /// Translates `address` for an access of `bytes` bytes that lies in one 4 KiB page.
     ///

@@ -50,6 +50,8 @@ impl Guest for Riscv64 {
 
     const INSN_ALIGN: u64 = 2;
 
+    const INSN_MAX: u64 = 4;
+
     fn globals() -> &'static GlobalTable {
         &state::TABLE
     }

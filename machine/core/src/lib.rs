@@ -11,6 +11,7 @@
 mod accel;
 mod clock;
 mod device;
+mod firmware;
 mod irq;
 mod life;
 mod runner;
@@ -21,6 +22,7 @@ mod watchdog;
 pub use accel::{Accel, AccelError, Exit, Kick, RegisterBlob, Registers, Vcpu, VcpuConfig, VcpuId};
 pub use clock::{Clock, Deadline, HostClock, ManualClock};
 pub use device::Device;
+pub use firmware::{After, Everyone, Firmware, Peers, Work};
 pub use irq::{IrqLatch, IrqLine, IrqSink};
 pub use life::{Life, LifeWatch, Reset, RunState, Shutdown};
 pub use runner::{Ended, Machine, RunError, Runner};

@@ -35,6 +35,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "isomorph-code",
             "isomorph-frontend",
             "isomorph-ir",
+            "isomorph-softmmu",
         ],
     ),
     ("isomorph-softmmu", &[]),
@@ -56,6 +57,16 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "isomorph-boards",
         &["isomorph-devices", "isomorph-machine", "isomorph-softmmu"],
+    ),
+    // The translator as an accelerator knows no device and no guest.
+    (
+        "isomorph-accel-tcg",
+        &[
+            "isomorph-engine",
+            "isomorph-frontend",
+            "isomorph-machine",
+            "isomorph-softmmu",
+        ],
     ),
     // Firmware for one instruction set: it knows that set's privileged registers.
     (

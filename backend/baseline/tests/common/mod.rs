@@ -149,6 +149,7 @@ impl Machine {
             helpers: m.helpers.as_ptr() as usize,
             fp_runtime: fp_runtime_table().as_ptr() as usize,
             reserve_table: m.reserve.as_ptr() as usize,
+            jump_cache: &raw const m.vcpu[m.start + JUMP_CACHE_OFFSET / 8] as usize,
             ..Header::new()
         };
         // SAFETY: the header's place is in the vector, which nothing else borrows.

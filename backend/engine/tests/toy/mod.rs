@@ -106,6 +106,7 @@ impl Guest for Toy {
     type State = State;
     const NAME: &'static str = "toy";
     const INSN_ALIGN: u64 = 4;
+    const INSN_MAX: u64 = 4;
 
     fn globals() -> &'static GlobalTable {
         &TABLE

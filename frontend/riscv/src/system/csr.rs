@@ -103,6 +103,16 @@ impl Csr {
         format!("{name}{}", first + number - self.number)
     }
 
+    /// What `csrrs` and `csrrc` would modify of register number `at` of this row.
+    pub fn value(&self, sys: &System, at: usize) -> u64 {
+        (self.modify.unwrap_or(self.read))(sys, at)
+    }
+
+    /// Writes register number `at` of this row.
+    pub fn set(&self, sys: &mut System, at: usize, value: u64) {
+        (self.write)(sys, at, value);
+    }
+
     /// A 64-bit hart has only the even `pmpcfg`.
     fn step(&self) -> u16 {
         if self.name == "pmpcfg" { 2 } else { 1 }

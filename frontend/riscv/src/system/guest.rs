@@ -55,6 +55,8 @@ impl Guest for RiscvMachine {
 
     const INSN_ALIGN: u64 = 2;
 
+    const INSN_MAX: u64 = 4;
+
     fn globals() -> &'static GlobalTable {
         &globals::TABLE
     }
@@ -125,6 +127,33 @@ fn is_load_reserved(insn: &[u8]) -> bool {
 
 impl SystemGuest for RiscvMachine {
     type Exception = Exception;
+
+    fn start(&self, id: u32, level: u8, pc: u64, arguments: [u64; 2]) -> HartState {
+        let mut state = self.hart(id.into(), pc);
+        if level < super::Privilege::Machine as u8 {
+            state.sys.enter_supervisor();
+        }
+        (state.regs.x[10], state.regs.x[11]) = (arguments[0], arguments[1]);
+        state
+    }
+
+    const REGISTERS_VERSION: u32 = super::blob::VERSION;
+
+    fn registers(state: &HartState, kind: u8) -> Vec<u8> {
+        super::blob::registers(state, kind)
+    }
+
+    fn set_registers(state: &mut HartState, kind: u8, bytes: &[u8]) -> bool {
+        super::blob::set_registers(state, kind, bytes)
+    }
+
+    fn dump(state: &HartState) -> Vec<(String, u64)> {
+        let regs = &state.regs;
+        let integer = regs.x.iter().enumerate().skip(1);
+        let integer = integer.map(|(n, value)| (format!("x{n}"), *value));
+        let pc = std::iter::once(("pc".to_owned(), regs.pc));
+        pc.chain(integer).chain(state.sys.dump()).collect()
+    }
 
     fn translate_address(
         state: &HartState,

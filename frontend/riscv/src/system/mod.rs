@@ -3,11 +3,17 @@
 //! Section names are those of "The RISC-V Instruction Set Manual, Volume II: Privileged
 //! Architecture". [`csr`] is the one list of control and status registers.
 //!
+//! Translated code has what a kernel does all the time inline (see `semantics/csr.rs`): registers
+//! that are storage (`sscratch`, `sepc`, `scause`, `stval`, `stvec`, `scounteren`, their machine-mode
+//! equals, `medeleg`), `sstatus`, `mstatus` where MPP is not concerned, `time`, `cycle`, `instret`.
+//! [`globals`] lists the fields that it uses. All else is in the table of [`csr`] and called.
+//!
 //! Invariants:
 //! - Every register holds a legal value at all times: writes make it so (WARL).
 //! - What depends on the outside — time, counters, interrupt pins — is told to the state, never
 //!   asked for.
 
+mod blob;
 pub mod csr;
 mod firmware;
 pub(crate) mod globals;
