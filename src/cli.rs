@@ -10,7 +10,7 @@ use crate::config::{self, Builder, Request};
 use crate::error::CliError;
 use crate::options::{Definition, OPTIONS};
 use crate::output::show;
-use crate::{binfmt, demo};
+use crate::{binfmt, demo, system};
 
 /// Does what the words after the program's name ask for.
 pub fn main(arguments: &[OsString]) -> Result<ExitCode, CliError> {
@@ -23,6 +23,10 @@ pub fn main(arguments: &[OsString]) -> Result<ExitCode, CliError> {
     };
     match matches.subcommand() {
         Some(("run", matches)) => run(matches),
+        Some(("system", matches)) => {
+            let words: Vec<OsString> = words(matches, "words").collect();
+            system::target(&words)
+        }
         Some(("demo", matches)) => demo::run(matches.get_one::<String>("program")),
         Some(("binfmt", matches)) => binfmt::manage(
             matches.get_flag("install"),
@@ -38,11 +42,15 @@ fn command() -> Command {
     Command::new("isomorph")
         .bin_name("isomorph")
         .version(env!("CARGO_PKG_VERSION"))
-        .about("Runs programs of one instruction set on another")
-        .after_help("Called through a link named qemu-riscv64, it takes QEMU's options instead.")
+        .about("Runs programs and machines of one instruction set on another")
+        .after_help(
+            "Called through a link named qemu-riscv64 or qemu-system-riscv64, it takes QEMU's \
+             options instead.",
+        )
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(run_command())
+        .subcommand(system_command())
         .subcommand(demo_command())
         .subcommand(binfmt_command())
 }
@@ -60,6 +68,32 @@ fn run_command() -> Command {
         .override_usage("isomorph run [OPTIONS] PROGRAM [ARGUMENTS]...")
         .args(options)
         .arg(program)
+}
+
+fn system_command() -> Command {
+    // The words are read by QEMU's rules, which clap does not know.
+    let words = Arg::new("words")
+        .value_name("OPTIONS")
+        .value_parser(OsStringValueParser::new())
+        .num_args(0..)
+        .allow_hyphen_values(true)
+        .trailing_var_arg(true)
+        .help("riscv64, then the options of qemu-system-riscv64; `riscv64 -help` lists them");
+    Command::new("system")
+        .about("Run a riscv64 machine: kernels and whole systems")
+        .override_usage("isomorph system riscv64 [OPTIONS]")
+        .arg_required_else_help(true)
+        .arg(words)
+}
+
+fn words(matches: &ArgMatches, name: &str) -> impl Iterator<Item = OsString> {
+    let values = matches.get_many::<OsString>(name);
+    values
+        .into_iter()
+        .flatten()
+        .cloned()
+        .collect::<Vec<_>>()
+        .into_iter()
 }
 
 fn argument(option: &'static Definition) -> Option<Arg> {
@@ -130,11 +164,7 @@ fn run(matches: &ArgMatches) -> Result<ExitCode, CliError> {
             builder.apply(option, &origin, value)?;
         }
     }
-    let mut words = matches
-        .get_many::<OsString>("program")
-        .into_iter()
-        .flatten()
-        .cloned();
+    let mut words = words(matches, "program");
     perform(builder.finish(words.next(), words.collect())?)
 }
 

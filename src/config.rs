@@ -90,16 +90,10 @@ impl Builder {
     }
 
     fn log_items(&mut self, origin: &str, value: &OsStr) -> Result<(), CliError> {
-        for item in text(origin, value, "a list of log items")?.split(',') {
-            if item == "help" {
-                self.help = Some(Request::LogHelp);
-            } else if item == "nochain" {
-                self.config.no_chain = true;
-            } else {
-                let known = DebugItems::from_name(item);
-                let known = known.ok_or_else(|| unknown_item(origin, item))?;
-                self.config.debug_items = self.config.debug_items.union(known);
-            }
+        let config = &mut self.config;
+        let (items, no_chain) = (&mut config.debug_items, &mut config.no_chain);
+        if add_log_items(origin, value, items, no_chain)?.is_some() {
+            self.help = Some(Request::LogHelp);
         }
         Ok(())
     }
@@ -117,6 +111,27 @@ impl Builder {
         self.config.args = arguments;
         Ok(Request::Run(Box::new(self.config)))
     }
+}
+
+/// Adds the items of a list as `-d` has it. The help, if the list asks for it.
+pub fn add_log_items(
+    origin: &str,
+    value: &OsStr,
+    items: &mut DebugItems,
+    no_chain: &mut bool,
+) -> Result<Option<String>, CliError> {
+    let mut help = None;
+    for item in text(origin, value, "a list of log items")?.split(',') {
+        if item == "help" {
+            help = Some(log_help());
+        } else if item == "nochain" {
+            *no_chain = true;
+        } else {
+            let known = DebugItems::from_name(item);
+            *items = items.union(known.ok_or_else(|| unknown_item(origin, item))?);
+        }
+    }
+    Ok(help)
 }
 
 /// The names and meanings of the log items, one a line.
@@ -158,7 +173,7 @@ fn text<'a>(origin: &str, value: &'a OsStr, expected: &'static str) -> Result<&'
 }
 
 /// A number in the notations of C: decimal, `0x` hexadecimal, `0` octal.
-fn parse_number(digits: &str) -> Option<u64> {
+pub fn parse_number(digits: &str) -> Option<u64> {
     if let Some(hexadecimal) = digits
         .strip_prefix("0x")
         .or_else(|| digits.strip_prefix("0X"))

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use isomorph_linux_user::RunError;
 use isomorph_linux_user::elf::ElfError;
 
+use crate::system::error::SystemError;
+
 /// Why the command cannot do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum CliError {
@@ -56,6 +58,17 @@ pub enum CliError {
     /// The guest could not be started.
     #[error(transparent)]
     Run(#[from] RunError),
+    /// A machine could not be built or run.
+    #[error(transparent)]
+    System(#[from] SystemError),
+    /// A kind of machine that does not exist.
+    #[error("there are no machines of `{given}`{}; there is riscv64", hint(.nearest))]
+    Target {
+        /// As it was typed.
+        given: String,
+        /// The known one that looks most like it.
+        nearest: Option<String>,
+    },
     /// A file could not be read or written.
     #[error("cannot {action} {}", .path.display())]
     File {
@@ -87,7 +100,8 @@ pub enum CliError {
     },
 }
 
-fn hint(nearest: &Option<String>) -> String {
+/// The end of a message that names the nearest known name.
+pub fn hint(nearest: &Option<String>) -> String {
     nearest
         .as_ref()
         .map_or_else(String::new, |name| format!(", did you mean `{name}`?"))

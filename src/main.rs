@@ -14,6 +14,7 @@ mod nearest;
 mod options;
 mod output;
 mod qemu;
+mod system;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         Calling::Binfmt => binfmt::handle(arguments),
         Calling::Qemu if binfmt::argv0_is_preserved() => binfmt::handle(arguments),
         Calling::Qemu => qemu::main(&arguments),
+        Calling::QemuSystem => system::main(&arguments),
         // A guest has executed a program: its settings come along.
         Calling::Isomorph => match RunConfig::from_exec_args(std::env::args_os()) {
             Some(config) => start(config),
@@ -50,8 +52,10 @@ fn main() -> ExitCode {
 enum Calling {
     /// By its own name: sub-commands.
     Isomorph,
-    /// Through a link named like QEMU: QEMU's options.
+    /// Through a link named like QEMU's user mode: its options.
     Qemu,
+    /// Through a link named like QEMU's machines: their options.
+    QemuSystem,
     /// By the kernel, for a registration that keeps `argv[0]`.
     Binfmt,
 }
@@ -64,6 +68,8 @@ impl Calling {
             Self::Binfmt
         } else if name.starts_with("qemu-riscv64") {
             Self::Qemu
+        } else if name.starts_with("qemu-system-riscv64") {
+            Self::QemuSystem
         } else {
             Self::Isomorph
         }
@@ -73,6 +79,7 @@ impl Calling {
         match self {
             Self::Isomorph | Self::Binfmt => "isomorph",
             Self::Qemu => "qemu-riscv64",
+            Self::QemuSystem => "qemu-system-riscv64",
         }
     }
 }
@@ -93,6 +100,8 @@ mod tests {
         assert_eq!(of("/usr/bin/isomorph"), Calling::Isomorph);
         assert_eq!(of("qemu-riscv64"), Calling::Qemu);
         assert_eq!(of("/bin/qemu-riscv64-static"), Calling::Qemu);
+        assert_eq!(of("/bin/qemu-system-riscv64"), Calling::QemuSystem);
+        assert_eq!(of("qemu-system-arm"), Calling::Isomorph);
         assert_eq!(of("/usr/libexec/isomorph-binfmt-P"), Calling::Binfmt);
         assert_eq!(of(""), Calling::Isomorph);
     }

@@ -28,7 +28,7 @@ pub use file::FileOutput;
 pub use pty::Pty;
 pub use ring::Ring;
 pub use socket::{Socket, SocketAddress, SocketOptions};
-pub use stdio::{Stdio, StdioOptions, restore_terminal};
+pub use stdio::{Stdio, StdioOptions, restore_terminal, retake_terminal};
 
 use std::sync::Arc;
 

@@ -199,6 +199,15 @@ pub fn restore_terminal() {
     }
 }
 
+/// Takes the terminal again after [`restore_terminal`], for a process that goes on after it was
+/// stopped. Does nothing if standard input is no terminal.
+pub fn retake_terminal(raw_signals: bool) {
+    if io::stdin().is_terminal() {
+        // A terminal that is gone needs no mode.
+        let _ = enter_raw_mode(raw_signals);
+    }
+}
+
 /// Puts the terminal back before a signal ends or stops the process, and takes it again after.
 fn watch(raw_signals: bool) -> io::Result<()> {
     let mut result = Ok(());

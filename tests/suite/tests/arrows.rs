@@ -91,10 +91,19 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "isomorph",
         &[
+            "isomorph-accel-tcg",
+            "isomorph-block",
+            "isomorph-boards",
+            "isomorph-chardev",
+            "isomorph-devices",
             "isomorph-engine",
             "isomorph-frontend",
             "isomorph-linux-user",
+            "isomorph-machine",
+            "isomorph-net",
             "isomorph-riscv",
+            "isomorph-sbi",
+            "isomorph-softmmu",
         ],
     ),
     // The harness measures programs; it links nothing that it measures.

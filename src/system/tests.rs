@@ -1,0 +1,118 @@
+//! Command lines as a whole, and what the tests of their parts need.
+
+use super::*;
+
+fn parsed(line: &str) -> Result<Request, CliError> {
+    let words: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
+    parse(&words)
+}
+
+/// The machine of a command line, which must be good.
+pub fn config(line: &str) -> Config {
+    match parsed(line) {
+        Ok(Request::Run(config, _)) => *config,
+        other => panic!("{line}: {other:?}"),
+    }
+}
+
+/// The warnings of a command line, which must be good.
+pub fn warnings(line: &str) -> Vec<String> {
+    match parsed(line) {
+        Ok(Request::Run(_, warnings)) => warnings,
+        other => panic!("{line}: {other:?}"),
+    }
+}
+
+/// What is shown for a command line.
+pub fn shown(line: &str) -> String {
+    match parsed(line) {
+        Ok(Request::Show(text)) => text,
+        other => panic!("{line}: {other:?}"),
+    }
+}
+
+/// The error of a command line, with its causes.
+pub fn error(line: &str) -> String {
+    match parsed(line) {
+        Err(error) => crate::error::chain(&error),
+        Ok(other) => panic!("{line}: {other:?}"),
+    }
+}
+
+#[test]
+fn options_have_one_dash_or_two() {
+    assert!(config("-no-reboot --stats").no_reboot);
+    assert!(config("--no-reboot -stats").stats);
+    let watchdog = config("--watchdog 5").watchdog;
+    assert_eq!(watchdog, Some(std::time::Duration::from_secs(5)));
+    assert!(error("-watchdog 0").contains("number of seconds"));
+}
+
+#[test]
+fn unknown_options_are_named_with_the_nearest() {
+    assert!(error("-kernle x").contains("`-kernle`, did you mean `-kernel`?"));
+    assert!(error("--no-rebot").contains("`--no-rebot`, did you mean `-no-reboot`?"));
+    assert!(error("disk.img").contains("`disk.img`"));
+    assert!(error("-m").contains("`-m` needs a value"));
+}
+
+#[test]
+fn what_is_missing_is_refused_by_name() {
+    for option in OPTIONS {
+        let Setting::Unsupported(reason) = option.setting else {
+            continue;
+        };
+        for name in option.names {
+            let text = error(&format!("-{name} x"));
+            assert!(
+                text.contains(&format!("-{name}")) && text.contains(reason),
+                "{text}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_help_names_every_option_that_is_there() {
+    let help = shown("-h");
+    for option in OPTIONS {
+        let there = !matches!(option.setting, Setting::Unsupported(_));
+        for name in option.names {
+            assert!(!there || help.contains(&format!("-{name}")), "{name}");
+        }
+    }
+    assert!(shown("-version").starts_with("QEMU emulator version"));
+    assert!(shown("-M help").contains("virt"));
+    assert!(shown("-M virt,help").contains("dumpdtb"));
+    assert!(shown("-cpu help").contains("rv64"));
+    assert!(shown("-accel help").contains("tcg"));
+    assert!(shown("-netdev help").contains("user"));
+    assert!(shown("-chardev help").contains("socket"));
+    assert!(shown("-d help").contains("in_asm"));
+}
+
+#[test]
+fn files_for_the_kernel_need_one() {
+    assert!(error("-append x").contains("-append"));
+    assert!(error("-initrd x").contains("-initrd"));
+    let machine = config("-kernel k -initrd i -append a,b -dtb d");
+    assert_eq!(machine.append.as_deref(), Some("a,b"));
+    assert_eq!(
+        machine.kernel.expect("a kernel").path,
+        std::path::Path::new("k")
+    );
+}
+
+#[test]
+fn the_usual_line_of_a_boot() {
+    let machine = config(
+        "-M virt -accel tcg,thread=multi -smp 2 -m 512 -display none -serial stdio -monitor none \
+         -nic none -no-reboot -kernel k -initrd i -append console=ttyS0 -snapshot \
+         -drive file=f,format=raw,if=none,id=d -device virtio-blk-pci,drive=d -bios default \
+         -netdev user,id=n,hostfwd=tcp:127.0.0.1:0-:22 -device virtio-net-pci,netdev=n -d in_asm",
+    );
+    assert_eq!((machine.harts, machine.ram_bytes), (2, 512 << 20));
+    assert_eq!(machine.devices.len(), 2);
+    assert_eq!(machine.bios, config::Bios::BuiltIn);
+    assert!(machine.disks[0].snapshot);
+}
