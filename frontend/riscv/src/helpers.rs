@@ -25,10 +25,6 @@ pub(crate) enum HelperId {
     Csr,
     /// Notes the raw counters for the access that follows.
     NoteCounters,
-    /// `mret`
-    Mret,
-    /// `sret`
-    Sret,
     /// Whether `wfi` is allowed.
     Wfi,
     /// `sfence.vma` and `sinval.vma`

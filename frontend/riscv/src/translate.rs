@@ -132,7 +132,7 @@ impl Translator<'_> {
                     let fs = self
                         .b
                         .binary(isomorph_ir::Op::And, ty, dst, globals::MSTATUS, mask);
-                    self.illegal_if(fs, 0);
+                    self.illegal_if(Cond::Eq, fs, 0);
                 }
                 true
             }
@@ -152,11 +152,11 @@ impl Translator<'_> {
         }
     }
 
-    /// The instruction is illegal if `value` is `bad`.
-    pub fn illegal_if(&mut self, value: Val, bad: u64) {
-        let (bad, bits) = (self.b.c(bad), self.b.c(u64::from(self.bits)));
+    /// The instruction is illegal if `value cond bound`.
+    pub fn illegal_if(&mut self, cond: Cond, value: Val, bound: u64) {
+        let (bound, bits) = (self.b.c(bound), self.b.c(u64::from(self.bits)));
         self.b
-            .trap_if(Cond::Eq, value, bad, TrapKind::Illegal, self.pc, bits);
+            .trap_if(cond, value, bound, TrapKind::Illegal, self.pc, bits);
     }
 
     /// Address of the next instruction.

@@ -89,7 +89,7 @@ impl Translator<'_> {
         let args = [request, operand, Val::NONE];
         let outcome = self.b.helper(HelperId::Csr as u32, Dst::Temp, args);
         if row.gate.is_some() {
-            self.illegal_if(outcome, Outcome::Illegal as u64);
+            self.illegal_if(Cond::Eq, outcome, Outcome::Illegal as u64);
         }
         if row.changes && access.operand.is_some() {
             self.mode_trap_if(Cond::Eq, outcome, Outcome::Changed as u64);

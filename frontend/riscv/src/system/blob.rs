@@ -14,10 +14,18 @@ fn values(state: &HartState, kind: u8) -> Vec<u64> {
     let (regs, sys) = (&state.regs, &state.sys);
     match kind {
         0 => regs.x.iter().copied().chain([regs.pc]).collect(),
-        1 => regs.f.iter().copied().chain([regs.frm, regs.fflags]).collect(),
+        1 => regs
+            .f
+            .iter()
+            .copied()
+            .chain([regs.frm, regs.fflags])
+            .collect(),
         _ => {
             let csrs = csr::all().map(|(_, row, at)| row.value(sys, at));
-            [sys.privilege as u64, sys.pins].into_iter().chain(csrs).collect()
+            [sys.privilege as u64, sys.pins]
+                .into_iter()
+                .chain(csrs)
+                .collect()
         }
     }
 }
@@ -26,7 +34,10 @@ fn values(state: &HartState, kind: u8) -> Vec<u64> {
 /// pins, then every CSR in the order of their numbers.
 pub(crate) fn registers(state: &HartState, kind: u8) -> Vec<u8> {
     let values = values(state, kind);
-    values.iter().flat_map(|value| value.to_le_bytes()).collect()
+    values
+        .iter()
+        .flat_map(|value| value.to_le_bytes())
+        .collect()
 }
 
 /// Sets what [`registers`] gave; false (and nothing is set) if it has another length or privilege.

@@ -7,7 +7,7 @@ use std::mem::{offset_of, size_of};
 
 use isomorph_ir::{Global, GlobalTable, Type, Val};
 
-use super::HartState;
+use super::{HartState, Privilege};
 use crate::state::{self, State};
 
 macro_rules! privileged {
@@ -15,7 +15,12 @@ macro_rules! privileged {
         #[allow(non_camel_case_types, clippy::upper_case_acronyms)]
         enum Number {
             $($name,)+
+            PRIVILEGE,
         }
+
+        /// The number of a [`Privilege`].
+        pub(crate) const PRIVILEGE: Val =
+            Val::global(state::COUNT as u16 + Number::PRIVILEGE as u16);
 
         $($(#[$doc])* pub(crate) const $name: Val =
             Val::global(state::COUNT as u16 + Number::$name as u16);)+
@@ -25,7 +30,12 @@ macro_rules! privileged {
             ty: Type::I64,
             offset: offset_of!(HartState, sys.$($field).+) as u32,
             rank: 255,
-        }),+];
+        },)+ Global {
+            name: "privilege",
+            ty: Type::I64,
+            offset: offset_of!(HartState, sys.privilege) as u32,
+            rank: 255,
+        }];
 
         impl HartState {
             /// The state as the bytes that the IR's reference interpreter works on: what globals
@@ -38,6 +48,7 @@ macro_rules! privileged {
                     put(&mut bytes, 8 * at, *word);
                 }
                 $(put(&mut bytes, offset_of!(Self, sys.$($field).+), self.sys.$($field).+);)+
+                put(&mut bytes, offset_of!(Self, sys.privilege), self.sys.privilege as u64);
                 bytes
             }
 
@@ -49,6 +60,8 @@ macro_rules! privileged {
                 regs.pc = get(bytes, 512);
                 (regs.frm, regs.fflags) = (get(bytes, 520), get(bytes, 528));
                 self.regs = regs;
+                let privilege = get(bytes, offset_of!(Self, sys.privilege));
+                self.sys.privilege = Privilege::from_bits(privilege).unwrap_or_default();
                 $(self.sys.$($field).+ = get(bytes, offset_of!(Self, sys.$($field).+));)+
             }
         }
@@ -143,14 +156,15 @@ mod tests {
         assert!(offsets.windows(2).all(|pair| pair[0] + 8 <= pair[1]));
         assert_eq!(
             TABLE.get(COUNT - 1).map(|last| last.name),
-            Some("cache_block")
+            Some("privilege")
         );
     }
 
     #[test]
     fn bytes_hold_the_globals() {
         let machine = RiscvMachine::default();
-        let bytes: Vec<u8> = (0..size_of::<HartState>()).map(|at| at as u8).collect();
+        let mut bytes: Vec<u8> = (0..size_of::<HartState>()).map(|at| at as u8).collect();
+        put(&mut bytes, offset_of!(HartState, sys.privilege), 1);
         let mut state = machine.hart(0, 0);
         state.set_bytes(&bytes);
         let back = state.to_bytes();

@@ -18,11 +18,8 @@ pub(crate) enum Outcome {
     Changed = 2,
 }
 
-/// Instead of an address: the return is illegal. No address is odd.
-pub(crate) const ILLEGAL_RETURN: u64 = 1;
-
 const FLOAT: usize = 5;
-const COUNT: usize = FLOAT + 6;
+const COUNT: usize = FLOAT + 4;
 
 /// In the order of [`crate::helpers::HelperId`].
 pub(crate) static HELPERS: &[Helper<HartState>] = &{
@@ -35,8 +32,6 @@ pub(crate) static HELPERS: &[Helper<HartState>] = &{
         e,
         named("csr", csr_access),
         named("note-counters", note_counters),
-        named("mret", mret),
-        named("sret", sret),
         named("wfi", wfi),
         named("fence-vma", fence_vma),
     ];
@@ -81,14 +76,6 @@ extern "C" fn csr_access(state: &mut HartState, request: u64, operand: u64, _: u
 extern "C" fn note_counters(state: &mut HartState, cycle: u64, retired: u64, _: u64) -> u64 {
     (state.sys.cycle.raw, state.sys.instret.raw) = (cycle, retired);
     0
-}
-
-extern "C" fn mret(state: &mut HartState, _: u64, _: u64, _: u64) -> u64 {
-    state.sys.mret()
-}
-
-extern "C" fn sret(state: &mut HartState, _: u64, _: u64, _: u64) -> u64 {
-    state.sys.sret().unwrap_or(ILLEGAL_RETURN)
 }
 
 /// With `mstatus.TW`, waiting below machine mode is illegal at once: the time limit is 0.

@@ -4,9 +4,10 @@
 //! Architecture". [`csr`] is the one list of control and status registers.
 //!
 //! Translated code has what a kernel does all the time inline (see `semantics/csr.rs`): registers
-//! that are storage (`sscratch`, `sepc`, `scause`, `stval`, `stvec`, `scounteren`, their machine-mode
-//! equals, `medeleg`), `sstatus`, `mstatus` where MPP is not concerned, `time`, `cycle`, `instret`.
-//! [`globals`] lists the fields that it uses. All else is in the table of [`csr`] and called.
+//! that are storage (`sscratch`, `sepc`, `scause`, `stval`, `stvec`, `scounteren`, their equals of
+//! machine mode, `medeleg`), `sstatus`, `mstatus` where MPP is not concerned, `time`, `cycle`,
+//! `instret`, and the returns from traps. [`globals`] lists the fields that it uses. All else is in
+//! the table of [`csr`] and called.
 //!
 //! Invariants:
 //! - Every register holds a legal value at all times: writes make it so (WARL).
@@ -38,7 +39,7 @@ use crate::decode::ext;
 use crate::state::State;
 use isomorph_frontend::{TimeScale, TlbFlush};
 
-pub(crate) use helpers::{HELPERS, ILLEGAL_RETURN, Outcome};
+pub(crate) use helpers::{HELPERS, Outcome};
 
 /// What a CSR instruction does with its operand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +54,7 @@ pub(crate) enum How {
 
 /// Privilege of a hart (section "Privilege Levels").
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(u8)]
+#[repr(u64)]
 pub enum Privilege {
     /// U
     User = 0,

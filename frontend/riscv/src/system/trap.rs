@@ -120,37 +120,6 @@ impl System {
         taken
     }
 
-    /// `mret`: the address to go on at.
-    pub(super) fn mret(&mut self) -> u64 {
-        let status = self.mstatus;
-        let back = Privilege::from_bits(status >> status::MPP_SHIFT).unwrap_or_default();
-        let mut new = status & !(status::MIE | status::MPP) | status::MPIE;
-        if status & status::MPIE != 0 {
-            new |= status::MIE;
-        }
-        if back != Privilege::Machine {
-            new &= !status::MPRV;
-        }
-        (self.mstatus, self.privilege) = (new, back);
-        self.mepc
-    }
-
-    /// `sret`: the address to go on at; `None` if it is illegal.
-    pub(super) fn sret(&mut self) -> Option<u64> {
-        let status = self.mstatus;
-        let trapped = self.privilege == Privilege::Supervisor && status & status::TSR != 0;
-        if self.privilege < Privilege::Supervisor || trapped {
-            return None;
-        }
-        let back = Privilege::from_bits(status >> status::SPP_SHIFT & 1).unwrap_or_default();
-        let mut new = status & !(status::SIE | status::SPP | status::MPRV) | status::SPIE;
-        if status & status::SPIE != 0 {
-            new |= status::SIE;
-        }
-        (self.mstatus, self.privilege) = (new, back);
-        Some(self.sepc)
-    }
-
     /// Enters the handler of `cause` for the instruction at `pc`; the address to go on at.
     fn enter(&mut self, pc: u64, cause: u64, value: u64) -> u64 {
         let is_interrupt = cause & cause::INTERRUPT != 0;

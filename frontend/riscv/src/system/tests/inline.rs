@@ -85,7 +85,11 @@ impl Helpers for Calls {
 }
 
 /// Runs one instruction; `known` tells the builder what the registers of that number hold.
-fn run(state: &HartState, bits: u32, known: Option<usize>) -> (HartState, Exit, Vec<Op>) {
+pub(super) fn run(
+    state: &HartState,
+    bits: u32,
+    known: Option<usize>,
+) -> (HartState, Exit, Vec<Op>) {
     let mut b = Builder::new(RiscvMachine::globals());
     let mode = RiscvMachine::mode(state);
     b.start(PC, mode);

@@ -1,14 +1,35 @@
 //! Delegation, stacking, vectors, priorities, returns.
 
 use super::super::trap::{cause, interrupt, take_trap};
-use super::super::{How, Privilege, RiscvMachine};
+use super::super::{HartState, How, Privilege, RiscvMachine};
+use super::inline::run;
 use super::{access, get, hart, set};
 use isomorph_frontend::SystemGuest;
+use isomorph_ir::TrapKind;
+use isomorph_ir::interp::Exit;
 
 const U: Privilege = Privilege::User;
 const S: Privilege = Privilege::Supervisor;
 const M: Privilege = Privilege::Machine;
 const ALL: u64 = 0xaaa;
+
+const MRET: u32 = 0x3020_0073;
+const SRET: u32 = 0x1020_0073;
+
+/// Returns from a trap; the address, `None` if that is illegal.
+fn return_by(state: &mut HartState, insn: u32) -> Option<u64> {
+    let (after, exit, _) = run(state, insn, None);
+    let Exit::Trap { kind, info, .. } = exit else {
+        panic!("{exit:?}");
+    };
+    if kind == TrapKind::Illegal {
+        assert_eq!(after.sys, state.sys);
+        return None;
+    }
+    assert_eq!(kind, TrapKind::Return);
+    *state = after;
+    Some(info)
+}
 
 #[test]
 fn delegation() {
@@ -54,7 +75,7 @@ fn status_is_stacked_and_restored() {
         let status = get(&state.sys, "sstatus");
         assert_eq!((status >> 5 & 1, status >> 1 & 1), (u64::from(enabled), 0));
         assert_eq!(status >> 8 & 1, who as u64);
-        assert_eq!(state.sys.sret(), Some(0x8000_0000));
+        assert_eq!(return_by(&mut state, SRET), Some(0x8000_0000));
         assert_eq!(state.sys.privilege, who);
         // SPIE is set by the return, SPP is the least privilege.
         assert_eq!(get(&state.sys, "mstatus"), before | 1 << 5);
@@ -68,7 +89,7 @@ fn status_is_stacked_and_restored() {
         assert_eq!((status >> 7 & 1, status >> 3 & 1), (1, 0));
         assert_eq!(status >> 11 & 3, who as u64);
         set(&mut state.sys, "mstatus", status | 1 << 17);
-        state.sys.mret();
+        assert_eq!(return_by(&mut state, MRET), Some(0x8000_0000));
         assert_eq!(state.sys.privilege, who);
         let status = get(&state.sys, "mstatus");
         assert_eq!((status >> 3 & 1, status >> 11 & 3), (1, 0));
@@ -97,12 +118,15 @@ fn exceptions_of_cache_block_management_are_those_of_stores() {
 #[test]
 fn trapped_supervisor_return() {
     let mut state = hart();
-    set(&mut state.sys, "mstatus", 1 << 22);
-    assert!(state.sys.sret().is_some());
+    // Machine mode is not trapped; the return ends MPRV.
+    set(&mut state.sys, "mstatus", 1 << 22 | 1 << 17);
+    let mut returned = state;
+    assert!(return_by(&mut returned, SRET).is_some());
+    assert_eq!(get(&returned.sys, "mstatus") >> 17 & 1, 0);
     state.sys.privilege = S;
-    assert_eq!(state.sys.sret(), None);
+    assert_eq!(return_by(&mut state, SRET), None);
     state.sys.privilege = U;
-    assert_eq!(state.sys.sret(), None);
+    assert_eq!(return_by(&mut state, SRET), None);
 }
 
 #[test]
