@@ -2,9 +2,15 @@
 
 use std::sync::Arc;
 
+use isomorph_accel_tcg::{Services, Tcg, TcgConfig};
 use isomorph_boards::Virt;
 use isomorph_chardev::CharBackend;
-use isomorph_machine::{Accel, Clock, Life};
+use isomorph_devices::serial::Serial;
+use isomorph_engine::Config as EngineConfig;
+use isomorph_machine::{Accel, Clock, Firmware, Life};
+use isomorph_riscv::{HartState, RiscvMachine};
+use isomorph_sbi::{Console, ConsoleError, Sbi};
+use isomorph_softmmu::Mmio;
 
 use crate::system::config::Config;
 use crate::system::error::SystemError;
@@ -37,6 +43,86 @@ pub trait Accelerator: Send + Sync {
 }
 
 /// The accelerator that the configuration asks for.
-pub fn accelerator(_config: &Config) -> Result<Arc<dyn Accelerator>, SystemError> {
-    Err(SystemError::NoAccelerator("tcg"))
+pub fn accelerator(config: &Config) -> Result<Arc<dyn Accelerator>, SystemError> {
+    let guest = RiscvMachine::new(config.cpu.clone());
+    let engine = EngineConfig {
+        chain: !config.log.no_chain,
+        ..EngineConfig::default()
+    };
+    let tcg = Tcg::new(guest, TcgConfig { engine });
+    let tcg = tcg.map_err(|source| SystemError::Accelerator {
+        name: "tcg",
+        source: Box::new(source),
+    })?;
+    Ok(Arc::new(Translator(tcg)))
+}
+
+/// The translator.
+struct Translator(Arc<Tcg<RiscvMachine>>);
+
+impl Accelerator for Translator {
+    fn accel(&self) -> &dyn Accel {
+        &*self.0
+    }
+
+    fn connect(&self, wiring: Wiring<'_>) {
+        let Wiring {
+            board,
+            clock,
+            life,
+            console,
+        } = wiring;
+        let sbi = |line: Arc<dyn CharBackend>| -> Arc<dyn Firmware<HartState>> {
+            Sbi::new(isomorph_sbi::Services {
+                harts: board.config().harts as u32,
+                life: life.clone(),
+                memory: board.space().clone(),
+                console: Arc::new(DebugConsole {
+                    line,
+                    serial: board.serial().clone(),
+                }),
+            })
+        };
+        self.0.connect(Services {
+            time: board.time().clone(),
+            firmware: console.map(sbi),
+            clock,
+            life: life.clone(),
+        });
+    }
+
+    fn was_reset(&self, started: &[bool]) {
+        self.0.was_reset(started);
+    }
+
+    fn stats(&self) -> Vec<(&'static str, u64)> {
+        self.0.stats().rows()
+    }
+}
+
+/// The built-in firmware's console: the UART, as a driver in firmware would use it.
+struct DebugConsole {
+    line: Arc<dyn CharBackend>,
+    serial: Arc<Serial>,
+}
+
+/// Registers of the UART (PC16550D data sheet, table II): received data, line status.
+const RBR: u64 = 0;
+const LSR: u64 = 5;
+/// LSR: there is received data.
+const DATA_READY: u64 = 1;
+
+impl Console for DebugConsole {
+    fn write(&self, bytes: &[u8]) -> Result<(), ConsoleError> {
+        self.line.write(bytes).map_err(|_| ConsoleError)
+    }
+
+    fn read(&self, out: &mut [u8]) -> Result<usize, ConsoleError> {
+        let mut count = 0;
+        while count < out.len() && self.serial.read(LSR, 1) & DATA_READY != 0 {
+            out[count] = self.serial.read(RBR, 1) as u8;
+            count += 1;
+        }
+        Ok(count)
+    }
 }

@@ -167,9 +167,14 @@ pub enum SystemError {
         /// Why not.
         source: std::io::Error,
     },
-    /// No accelerator drives machines in this build.
-    #[error("the accelerator `{0}` does not run machines yet")]
-    NoAccelerator(&'static str),
+    /// The accelerator cannot be had.
+    #[error("the accelerator {name} cannot be had")]
+    Accelerator {
+        /// Its name.
+        name: &'static str,
+        /// Why not.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
 }
 
 impl SystemError {
