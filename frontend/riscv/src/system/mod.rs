@@ -6,7 +6,7 @@
 //! Translated code has what a kernel does all the time inline (see `semantics/csr.rs`): registers
 //! that are storage (`sscratch`, `sepc`, `scause`, `stval`, `stvec`, `scounteren`, their equals of
 //! machine mode, `medeleg`), `sstatus`, `mstatus` where MPP is not concerned, `time`, `cycle`,
-//! `instret`, and the returns from traps. [`globals`] lists the fields that it uses. All else is in
+//! `instret`, and the returns from traps. `globals` lists the fields that it uses. All else is in
 //! the table of [`csr`] and called.
 //!
 //! Invariants:
