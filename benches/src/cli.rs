@@ -7,6 +7,8 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 /// What to run and where to put the results.
 #[derive(Debug)]
 pub struct Options {
+    /// Boot machines instead of running programs.
+    pub machines: bool,
     /// Only these groups; all when empty.
     pub groups: Vec<String>,
     /// Only these workloads; all when empty.
@@ -59,6 +61,12 @@ fn many(name: &'static str, help: &'static str) -> Arg {
 fn command() -> Command {
     Command::new("isomorph-bench")
         .about("Native, QEMU and isomorph side by side: CPU time, medians, ratios")
+        .arg(
+            Arg::new("suite")
+                .value_parser(["programs", "boot"])
+                .default_value("programs")
+                .help("Programs in user mode, or machines that boot"),
+        )
         .arg(many("group", "Only the workloads of this group"))
         .arg(many("workload", "Only this workload"))
         .arg(
@@ -119,7 +127,11 @@ fn options(matches: &ArgMatches) -> Options {
         .into_iter()
         .flatten()
         .cloned();
+    let machines = matches
+        .get_one::<String>("suite")
+        .is_some_and(|suite| suite == "boot");
     Options {
+        machines,
         groups: texts("group"),
         workloads: texts("workload"),
         runs: matches
@@ -127,7 +139,7 @@ fn options(matches: &ArgMatches) -> Options {
             .map_or(default_runs, |&runs| usize::from(runs)),
         quick,
         emulator: one("emulator").or_else(emulator_beside_this),
-        qemus: given.chain(prepared).collect(),
+        qemus: given.chain(prepared.filter(|_| !machines)).collect(),
         fetch: !matches.get_flag("no-fetch"),
         roots: (riscv64.is_dir() && amd64.is_dir()).then_some((riscv64, amd64)),
         out: one("out").unwrap_or_else(|| repository.join("target/bench/results")),

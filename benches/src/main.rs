@@ -11,6 +11,7 @@ mod compile;
 mod error;
 mod figures;
 mod machine;
+mod machines;
 mod measure;
 mod once;
 mod packages;
@@ -27,13 +28,14 @@ fn main() -> ExitCode {
         Ok(options) => options,
         Err(usage) => usage.exit(),
     };
-    match suite::run(&options) {
-        Ok(results) if results.failures() == 0 => ExitCode::SUCCESS,
-        Ok(results) => {
-            eprintln!(
-                "{} workload(s) failed under the emulator",
-                results.failures()
-            );
+    let failures = match options.machines {
+        true => machines::run(&options).map(|results| results.failures()),
+        false => suite::run(&options).map(|results| results.failures()),
+    };
+    match failures {
+        Ok(0) => ExitCode::SUCCESS,
+        Ok(failures) => {
+            eprintln!("{failures} workload(s) failed under the emulator");
             ExitCode::FAILURE
         }
         Err(error) => {

@@ -18,6 +18,8 @@ pub struct Set {
     pub name: &'static str,
     release: &'static str,
     packages: &'static [&'static str],
+    /// Whether all that they depend on comes as well.
+    dependencies: bool,
 }
 
 /// The QEMU of Debian 13: a static program, which runs on Debian 12 as well.
@@ -25,18 +27,21 @@ pub const QEMU_TRIXIE: Set = Set {
     name: "qemu-trixie",
     release: "trixie",
     packages: &["qemu-user"],
+    dependencies: false,
 };
 /// The QEMU of Debian 12.
 pub const QEMU_BOOKWORM: Set = Set {
     name: "qemu-bookworm",
     release: "bookworm",
     packages: &["qemu-user-static"],
+    dependencies: false,
 };
 /// The QEMU of Debian 12's backports, where the machine's configuration has them.
 pub const QEMU_BACKPORTS: Set = Set {
     name: "qemu-backports",
     release: "bookworm-backports",
     packages: &["qemu-user"],
+    dependencies: false,
 };
 /// Debian 13's compiler for riscv64 that runs on amd64.
 pub const CROSS_CC1: Set = Set {
@@ -49,6 +54,14 @@ pub const CROSS_CC1: Set = Set {
         "libmpc3",
         "libmpfr6",
     ],
+    dependencies: false,
+};
+/// Debian 13's QEMU for machines, with its libraries: it runs through its own dynamic linker.
+pub const QEMU_SYSTEM: Set = Set {
+    name: "qemu-system-trixie",
+    release: "trixie",
+    packages: &["qemu-system-riscv"],
+    dependencies: true,
 };
 
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
@@ -72,12 +85,23 @@ pub fn unpack(repository: &Path, set: &Set) -> Result<PathBuf, Error> {
     }
     let apt = Apt::prepare(repository, set.release)?;
     fs::create_dir_all(&target).map_err(Error::file("create", &target))?;
-    compile::run(
-        apt.command()
-            .arg("download")
-            .args(set.packages)
-            .current_dir(&apt.downloads),
-    )?;
+    let mut download = apt.command();
+    if set.dependencies {
+        let partial = apt.downloads.join("partial");
+        fs::create_dir_all(&partial).map_err(Error::file("create", &partial))?;
+        let archives = format!("Dir::Cache::archives={}", apt.downloads.display());
+        download.args([
+            "install",
+            "-y",
+            "--no-install-recommends",
+            "--download-only",
+            "-o",
+        ]);
+        download.arg(archives);
+    } else {
+        download.arg("download");
+    }
+    compile::run(download.args(set.packages).current_dir(&apt.downloads))?;
     for deb in apt.take_downloads()? {
         compile::run(Command::new("dpkg").arg("-x").arg(&deb).arg(&target))?;
         fs::remove_file(&deb).map_err(Error::file("remove", &deb))?;

@@ -3,6 +3,8 @@
 mod markdown;
 mod svg;
 
+pub use markdown::verdict;
+
 use std::fs;
 use std::path::Path;
 
@@ -45,7 +47,7 @@ pub fn progress(row: &Row, subjects: &[SubjectFigures]) -> String {
 }
 
 /// A ratio for people, or a dash.
-fn number(value: Option<f64>) -> String {
+pub fn number(value: Option<f64>) -> String {
     match value {
         None => "–".into(),
         Some(value) if value >= 10.0 => format!("{value:.1}"),

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use crate::compile::{self, Built};
 use crate::error::Error;
+use crate::machines;
 use crate::packages;
 use crate::workloads::Program;
 
@@ -71,9 +72,11 @@ impl Subject {
     /// A QEMU at a path.
     pub fn qemu(path: &Path) -> Result<Self, Error> {
         let version = version(path)?.lines().next().unwrap_or_default().to_owned();
+        // "qemu-riscv64 version 7.2 (Debian …)", or "QEMU emulator version 7.2 (Debian …)".
         let number = version
             .split_whitespace()
-            .nth(2)
+            .skip_while(|word| *word != "version")
+            .nth(1)
             .unwrap_or("of unknown version");
         let label = format!("qemu {number}");
         Ok(Self {
@@ -232,6 +235,31 @@ pub fn qemus(repository: &Path, given: &[PathBuf], fetch: bool) -> Vec<Subject> 
             }
         }
     }
+    distinct(paths)
+}
+
+/// Every QEMU for whole machines at hand: the installed one, those given, and the newest that
+/// packages offer.
+pub fn system_qemus(repository: &Path, given: &[PathBuf], fetch: bool) -> Vec<Subject> {
+    let mut paths: Vec<PathBuf> = given.to_vec();
+    let installed = PathBuf::from("/usr/bin/qemu-system-riscv64");
+    paths.extend(Some(installed).filter(|path| path.is_file()));
+    if fetch {
+        let set = &packages::QEMU_SYSTEM;
+        let unpacked = packages::unpack(repository, set);
+        match unpacked.and_then(|folder| machines::wrapper(&folder)) {
+            Ok(path) => paths.push(path),
+            Err(error) => {
+                let why = crate::error::chain(&error);
+                eprintln!("{}: not to be had: {why}", set.name);
+            }
+        }
+    }
+    distinct(paths)
+}
+
+/// Subjects of these QEMUs, one of each version.
+fn distinct(paths: Vec<PathBuf>) -> Vec<Subject> {
     let mut subjects: Vec<Subject> = Vec::new();
     for path in paths {
         match Subject::qemu(&path) {

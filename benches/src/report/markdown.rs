@@ -65,7 +65,7 @@ fn group_table(text: &mut String, groups: &[GroupFigures]) {
 }
 
 /// A promise that is not kept is set in bold, as is any loss against QEMU.
-fn verdict(reached: Option<f64>, target: Option<f64>) -> String {
+pub fn verdict(reached: Option<f64>, target: Option<f64>) -> String {
     match (reached, target.unwrap_or(1.0)) {
         (Some(value), target) if value > target => format!("**{}**", number(Some(value))),
         (value, _) => number(value),

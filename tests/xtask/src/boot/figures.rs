@@ -13,8 +13,8 @@ use super::usage::Memory;
 pub struct Work {
     /// Its name.
     pub name: String,
-    /// How long it took by the guest's clock.
-    pub guest_seconds: f64,
+    /// How long it took by the guest's clock, if the guest says so.
+    pub guest_seconds: Option<f64>,
     /// How long it took by ours.
     pub wall: Duration,
     /// What the emulator used meanwhile.
@@ -107,7 +107,9 @@ impl Figures {
                 peak: 0,
             };
             fields.push(moment(&work.name, moment_of_work));
-            fields.push(format!("\"{}_guest\":{:.2}", work.name, work.guest_seconds));
+            if let Some(seconds) = work.guest_seconds {
+                fields.push(format!("\"{}_guest\":{seconds:.2}", work.name));
+            }
         }
         format!("{{{}}}", fields.join(","))
     }

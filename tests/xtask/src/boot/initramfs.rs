@@ -7,7 +7,7 @@ use super::figures::{Figures, Work};
 use super::machine::{self, Emulator, Guest};
 use super::options::{Bios, BootOptions};
 use super::recipes::Files;
-use super::work::Expected;
+use super::work::{self, Expected};
 use super::{Failure, figures};
 
 /// What the first process prints.
@@ -91,7 +91,7 @@ fn works(console: &mut Console, expected: &[Expected]) -> Result<Vec<Work>, Fail
         }
         works.push(Work {
             name: (*name).to_owned(),
-            guest_seconds: seconds.parse().unwrap_or(f64::NAN),
+            guest_seconds: seconds.parse().ok(),
             wall: after.wall.saturating_sub(before.wall),
             cpu: after.cpu.saturating_sub(before.cpu),
         });
@@ -146,10 +146,37 @@ fn uboot(emulator: &Emulator, options: &BootOptions, files: &Files) -> Result<Fi
     console.send("version\n")?;
     let (version, _) = console.expect_line("U-Boot ")?;
     console.expect("=> ")?;
-    console.send("poweroff\n")?;
     let mut figures = Figures::new(format!("U-Boot {version}"), prompt);
+    if !options.quick {
+        figures.works.push(checksum(&mut console)?);
+    }
     figures.memory = console.memory(figures::ram_kib(options));
+    console.send("poweroff\n")?;
     let (_, end) = console.end()?;
     figures.end = end;
     Ok(figures)
+}
+
+/// A checksum over 256 MiB of zeros: work on a bare CPU, mostly.
+fn checksum(console: &mut Console) -> Result<Work, Failure> {
+    console.send("mw.q 0x84000000 0 0x2000000\n")?;
+    console.expect("=> ")?;
+    let before = console.now();
+    console.send("crc32 0x84000000 0x10000000\n")?;
+    let (line, after) = console.expect_line("==> ")?;
+    let right = format!("{:08x}", work::crc32_of_zeros(0x1000_0000));
+    if line != right {
+        return Err(console.failure(&format!("crc32: {line:?} instead of {right:?}")));
+    }
+    console.expect("=> ")?;
+    let (wall, cpu) = (
+        after.wall.saturating_sub(before.wall),
+        after.cpu.saturating_sub(before.cpu),
+    );
+    Ok(Work {
+        name: "crc32".to_owned(),
+        guest_seconds: None,
+        wall,
+        cpu,
+    })
 }

@@ -28,8 +28,6 @@ pub use work::{Expected, expected};
 
 use crate::error::{Error, Result};
 use crate::paths::Paths;
-use crate::process::step;
-use crate::stages;
 
 /// Why a boot is not as it should be.
 #[derive(Debug, thiserror::Error)]
@@ -83,12 +81,10 @@ pub fn command(paths: &Paths, arguments: &[String]) -> Result<bool> {
     Ok(good)
 }
 
-/// Makes the guests' files; the root is installed under this workspace's user mode, which is
-/// therefore built first, as is the emulator if it is wanted.
+/// Makes the guests' files, and with `build` the emulator.
 pub fn prepare(paths: &Paths, disk: bool, build: bool) -> Result<Files> {
-    if disk || build {
-        let build = ["build", "--release", "--package", "isomorph"];
-        step(stages::cargo(paths).args(build))?;
+    if build {
+        recipes::build(paths)?;
     }
     recipes::prepare(paths, disk)
 }

@@ -14,6 +14,7 @@ use crate::inputs;
 use crate::paths::Paths;
 use crate::process::{self, step};
 use crate::sandbox::Sandbox;
+use crate::stages;
 
 /// Debian's name of the machine.
 const ARCH: &str = "riscv64";
@@ -202,8 +203,15 @@ fn disk_files(paths: &Paths, second_stage: &str, part: &Path) -> Result<()> {
     inputs::remove(&scratch)
 }
 
+/// Builds the emulator, whose user mode the second stage needs too.
+pub fn build(paths: &Paths) -> Result<()> {
+    let build = ["build", "--release", "--package", "isomorph"];
+    step(stages::cargo(paths).args(build)).map(drop)
+}
+
 /// Runs the second stage inside the tree, under this workspace's own user mode.
 fn install(paths: &Paths, root: &Path, scratch: &Path) -> Result<()> {
+    build(paths)?;
     let mount_point = root.join("scratch");
     fs::create_dir_all(&mount_point).at(&mount_point)?;
     let sandbox = Sandbox::emulated(root, &Emulator::isomorph(paths))?.whole_users();

@@ -47,6 +47,16 @@ fn sum() -> u64 {
     (1..=100_000).fold(0, |sum, round| (sum * 31 + round) % 1_000_003)
 }
 
+/// The usual CRC-32 (polynomial 0xedb88320, reflected) of so many zero bytes.
+pub fn crc32_of_zeros(count: u32) -> u32 {
+    let step = |crc: u32, _| match crc & 1 {
+        0 => crc >> 1,
+        _ => (crc >> 1) ^ 0xedb8_8320,
+    };
+    let byte = |crc: u32, _| (0..8).fold(crc, step);
+    !(0..count).fold(u32::MAX, byte)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -56,5 +66,11 @@ mod tests {
         // FIPS 180-4's first example.
         let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         assert_eq!(digest(b"abc").expect("sha256sum runs"), abc);
+    }
+
+    #[test]
+    fn checksums_of_zeros() {
+        assert_eq!(crc32_of_zeros(1), 0xd202_ef8d);
+        assert_eq!(crc32_of_zeros(4), 0x2144_df1c);
     }
 }
