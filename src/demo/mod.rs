@@ -1,9 +1,10 @@
 //! `isomorph demo`: guest programs inside this binary, run and set beside the same work done
-//! natively.
+//! natively, and a guest kernel on a machine.
 //!
-//! Their sources are in `guests/demo`, their images in `guests/images`. The native side is written
-//! in Rust, so that the demo needs no compiler and no package.
+//! Their sources are in `guests/demo` and `guests/kernel`, their images in `guests/images`. The
+//! native side is written in Rust, so that the demo needs no compiler and no package.
 
+mod kernel;
 mod native;
 
 use std::fs;
@@ -68,9 +69,10 @@ const PROGRAMS: [Program; 5] = [
     },
 ];
 
-/// The programs' names.
+/// The names of all demos.
 pub fn names() -> Vec<&'static str> {
-    PROGRAMS.iter().map(|program| program.name).collect()
+    let programs = PROGRAMS.iter().map(|program| program.name);
+    programs.chain([kernel::TOUR, kernel::SHELL]).collect()
 }
 
 /// What one program did under isomorph and natively.
@@ -81,9 +83,23 @@ struct Comparison {
     blocks: Option<u64>,
 }
 
-/// Runs all programs, or the one named, and shows what happened.
+/// Runs all programs and the kernel, or the one named, and shows what happened.
 pub fn run(only: Option<&String>) -> Result<ExitCode, CliError> {
     let folder = Folder::create()?;
+    match only.map(String::as_str) {
+        Some(kernel::TOUR) => kernel::tour(&folder.0),
+        Some(kernel::SHELL) => kernel::shell(&folder.0),
+        Some(name) => programs(Some(name), &folder.0),
+        None => {
+            programs(None, &folder.0)?;
+            show("\n")?;
+            kernel::tour(&folder.0)
+        }
+    }
+}
+
+/// Runs all programs, or the one named.
+fn programs(only: Option<&str>, folder: &Path) -> Result<ExitCode, CliError> {
     show("riscv64 Linux programs on this machine, beside the same work written in Rust:\n\n")?;
     let mut table = format!(
         "{:12} {:>12} {:>8} {:>12} {:>12} {:>8}\n",
@@ -94,7 +110,7 @@ pub fn run(only: Option<&String>) -> Result<ExitCode, CliError> {
         .filter(|p| only.is_none_or(|only| only == p.name))
     {
         show(&format!("── {} ({})\n", program.name, program.about))?;
-        let comparison = compare(program, &folder.0)?;
+        let comparison = compare(program, folder)?;
         table.push_str(&row(program.name, &comparison));
     }
     show(&format!(

@@ -36,9 +36,11 @@ use crate::error::CliError;
 use crate::nearest::nearest;
 use crate::output::show;
 use builder::{Builder, Given};
-use config::Config;
 use error::SystemError;
 use options::{OPTIONS, Setting};
+
+pub use config::{Chardev, Config, Line, Named};
+pub use run::run;
 
 /// What a command line asks for.
 #[derive(Debug)]
@@ -57,7 +59,7 @@ pub fn main(arguments: &[OsString]) -> Result<ExitCode, CliError> {
             for warning in warnings {
                 eprintln!("isomorph: warning: {warning}");
             }
-            return Ok(run::run(*config)?);
+            return Ok(run(*config)?);
         }
     }
     Ok(ExitCode::SUCCESS)
