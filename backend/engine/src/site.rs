@@ -59,7 +59,7 @@ impl Site {
         Self {
             pc,
             mode,
-            space: place / PAGE_SIZE << MODE_BITS | u64::from(mode),
+            space: ((place / PAGE_SIZE) << MODE_BITS) | u64::from(mode),
             place,
             reach: Reach::Page,
         }
@@ -69,7 +69,7 @@ impl Site {
     /// these two pages.
     pub fn pair(self, next: Option<u64>, pair: u64) -> Self {
         Self {
-            space: PAIR | pair << MODE_BITS | u64::from(self.mode),
+            space: PAIR | (pair << MODE_BITS) | u64::from(self.mode),
             reach: Reach::Pair(next),
             ..self
         }

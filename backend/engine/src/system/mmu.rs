@@ -46,23 +46,50 @@ pub(crate) struct Mmu<G: SystemGuest> {
     /// The space as it was when the TLB was last emptied.
     pub view: Arc<FlatView>,
     pub tlb: SoftTlb,
+    /// The part of the space that holds page tables, as far as the last walk told.
+    tables: Option<Tables>,
     mail: Arc<Mailbox<G::State>>,
     /// The exception of the access that faulted.
     pub fault: Option<G::Exception>,
     pub stats: MmuStats,
 }
 
+/// RAM that answers at guest-physical addresses `start..start + len`.
+struct Tables {
+    start: u64,
+    len: u64,
+    ram: Arc<RamBlock>,
+    /// Offset of `start` in the RAM.
+    offset: u64,
+}
+
 /// Guest-physical memory for page walks.
-struct Physical<'a>(&'a FlatView);
+struct Physical<'a> {
+    view: &'a FlatView,
+    tables: &'a mut Option<Tables>,
+}
 
 impl PhysicalMemory for Physical<'_> {
+    #[inline]
     fn load_u64(&mut self, physical: u64) -> Option<u64> {
-        let (ram, offset, _) = self.0.ram(physical, false)?;
+        if let Some(tables) = self.tables {
+            let at = physical.wrapping_sub(tables.start);
+            if at < tables.len {
+                return tables.ram.load(tables.offset + at, 8);
+            }
+        }
+        let (ram, offset, len) = self.view.ram(physical, false)?;
+        *self.tables = Some(Tables {
+            start: physical,
+            len,
+            ram: ram.clone(),
+            offset,
+        });
         ram.load(offset, 8)
     }
 
     fn compare_exchange_u64(&mut self, physical: u64, old: u64, new: u64) -> Option<u64> {
-        self.0.compare_exchange(physical, 8, old, new)
+        self.view.compare_exchange(physical, 8, old, new)
     }
 }
 
@@ -97,6 +124,7 @@ impl<G: SystemGuest> Mmu<G> {
             view: space.snapshot(),
             space,
             tlb: SoftTlb::new(TLB_BANKS),
+            tables: None,
             mail,
             fault: None,
             stats: MmuStats::default(),
@@ -106,6 +134,7 @@ impl<G: SystemGuest> Mmu<G> {
     /// Addresses are answered differently now.
     pub fn renew(&mut self) {
         self.view = self.space.snapshot();
+        self.tables = None;
         self.tlb.flush_all();
     }
 
@@ -119,7 +148,10 @@ impl<G: SystemGuest> Mmu<G> {
         tag: Access,
     ) -> Result<Translation, G::Exception> {
         self.stats.walks += 1;
-        let memory = &mut Physical(&self.view);
+        let memory = &mut Physical {
+            view: &self.view,
+            tables: &mut self.tables,
+        };
         let found = G::translate_address(state, va, bytes, access, memory)?;
         let walk = Walk {
             physical: found.physical,

@@ -383,11 +383,12 @@ impl<G: SystemGuest> SystemVcpu<G> {
 
     /// Asks for the next call of the timer if it has changed.
     fn rearm(&mut self) {
-        if G::timer(self.core.state()).is_some() {
-            // It may have come already.
-            let now = self.outside.ticks();
-            G::set_time(self.core.state_mut(), now);
+        if G::timer(self.core.state()) == self.armed {
+            return;
         }
+        // It may have come already.
+        let now = self.outside.ticks();
+        G::set_time(self.core.state_mut(), now);
         let want = G::timer(self.core.state());
         if want != self.armed {
             self.armed = want;
