@@ -208,6 +208,10 @@ pub trait SystemGuest: Guest {
     /// The translations that are in force.
     fn tlb_context(state: &Self::State) -> TlbContext;
 
+    /// Tells what the counters that translated code reads ([`isomorph_ir::Op::ReadCounter`]) say
+    /// now, before firmware outside the guest stops or sets what the guest counts by them.
+    fn note_counters(state: &mut Self::State, raw: u64);
+
     /// What is to be forgotten before the guest goes on; the request is taken from the state.
     fn take_flush(state: &mut Self::State) -> Option<TlbFlush>;
 }

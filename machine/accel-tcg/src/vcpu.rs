@@ -2,7 +2,7 @@
 
 use crate::accel::Connected;
 use crate::peers::All;
-use isomorph_engine::{After, Engine, EngineError, Mailbox, Outside, SystemVcpu};
+use isomorph_engine::{After, Engine, EngineError, Mailbox, Outside, SystemVcpu, host_ticks};
 use isomorph_frontend::SystemGuest;
 use isomorph_machine as machine;
 use isomorph_machine::{
@@ -60,6 +60,7 @@ impl<G: SystemGuest> Outside<G> for Around<G> {
 
     fn call(&self, state: &mut G::State) -> Option<After> {
         let firmware = self.connected.get()?.firmware.as_ref()?;
+        G::note_counters(state, host_ticks());
         let after = firmware.call(self.id, state, &*self.all)?;
         Some(match after {
             machine::After::Continue => After::Continue,

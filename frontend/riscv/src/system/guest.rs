@@ -228,6 +228,10 @@ impl SystemGuest for RiscvMachine {
         walk::context(&state.sys)
     }
 
+    fn note_counters(state: &mut HartState, raw: u64) {
+        state.sys.note_counters(raw, raw);
+    }
+
     fn take_flush(state: &mut HartState) -> Option<TlbFlush> {
         state.sys.flush.take()
     }
