@@ -166,3 +166,39 @@ fn the_kernels_call_keeps_argv0() {
 fn the_demo_shows_what_happened() {
     check(&isomorph(&["demo", "queens"]), 0, "native ms", "");
 }
+
+/// What the kernel of `guests/kernel` checks on its tour, in order.
+const TOUR: [&str; 12] = [
+    "info", "time", "mem", "page", "spaces", "traps", "code", "irq", "user", "harts", "prime",
+    "mandel",
+];
+
+#[test]
+fn the_demo_boots_a_kernel() {
+    let output = isomorph(&["demo", "kernel"]);
+    check(&output, 0, "12 ok, 0 failed", "");
+    check(&output, 0, "passed its checks and powered off", "");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let lines = text.lines().map(str::trim_end);
+    let passed: Vec<_> = lines
+        .filter_map(|line| line.strip_prefix("ok     "))
+        .collect();
+    assert_eq!(passed, TOUR, "{text}");
+}
+
+#[test]
+fn the_kernels_tour_does_without_what_is_optional() {
+    let kernel = image("kernel");
+    for (harts, cpu) in [("1", "rv64,sstc=off"), ("3", "rv64,svadu=off")] {
+        let machine = ["system", "riscv64", "-nographic", "-m", "64"];
+        let guest = [
+            "-smp", harts, "-cpu", cpu, "-kernel", &kernel, "-append", "demo",
+        ];
+        check(
+            &isomorph(&[&machine[..], &guest[..]].concat()),
+            0,
+            "12 ok, 0 failed",
+            "",
+        );
+    }
+}
