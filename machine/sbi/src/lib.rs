@@ -1,5 +1,7 @@
-//! The supervisor binary interface (SBI) v2.0 of riscv64 machines without firmware: answers the
-//! environment calls of a kernel that runs in supervisor mode from the start.
+//! The supervisor binary interface (SBI) v2.0, built in: answers a riscv64 kernel's calls.
+//!
+//! A machine without firmware starts its kernel in supervisor mode; the kernel's environment calls
+//! come here.
 //!
 //! Section names are those of the "RISC-V Supervisor Binary Interface Specification", version 2.0.
 //! There are the extensions Base, TIME, IPI, RFENCE, HSM, SRST, DBCN and PMU; all else, the legacy

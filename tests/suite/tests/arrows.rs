@@ -28,6 +28,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "isomorph-baseline",
         &["isomorph-code", "isomorph-ir", "isomorph-softfloat"],
     ),
+    ("isomorph-softmmu", &[]),
     (
         "isomorph-engine",
         &[
@@ -38,7 +39,6 @@ const ARROWS: &[(&str, &[&str])] = &[
             "isomorph-softmmu",
         ],
     ),
-    ("isomorph-softmmu", &[]),
     ("isomorph-machine", &["isomorph-softmmu"]),
     ("isomorph-block", &[]),
     ("isomorph-chardev", &[]),
