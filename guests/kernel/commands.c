@@ -18,7 +18,8 @@ static bool command_info(void) {
     print("  timer      %s\n", machine.sstc ? "Sstc" : "SBI");
     print("  console    %s, UART at %lx, interrupt %lu\n", console_name(), machine.uart,
           (u64)machine.uart_irq);
-    print("  SBI        %lu.%lu, implementation %lu\n", version >> 24, version & 0xffffff, firmware);
+    print("  SBI        %lu.%lu, implementation %lu\n", version >> 24, version & 0xffffff,
+          firmware);
     print("  arguments  %s\n", machine.arguments);
     return check(machine.hart_count > 0) & check(sbi_has(SBI_TIME)) & check(sbi_has(SBI_HSM)) &
            check(sbi_has(SBI_IPI)) & check(sbi_has(SBI_RFENCE)) & check(sbi_has(SBI_SRST));

@@ -173,7 +173,8 @@ static void run_show(const struct run *run) {
               units[run->level]);
 }
 
-static void visit(u64 *table, u32 level, u64 base, struct mapping *sum, struct run *run, bool show) {
+static void visit(u64 *table, u32 level, u64 base, struct mapping *sum, struct run *run,
+                  bool show) {
     for (u64 i = 0; i < ENTRIES; i++) {
         u64 entry = table[i], flags = entry & 0x1f;
         u64 address = base + i * sizes[level];
