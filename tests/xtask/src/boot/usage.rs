@@ -35,7 +35,8 @@ pub fn peak(pid: u32) -> u64 {
     value.and_then(|value| value.parse().ok()).unwrap_or(0)
 }
 
-/// Resident memory in KiB: all of it, and what is not the guest's RAM.
+/// Resident memory in KiB: all of it, and what is not the guest's RAM. A page that is mapped
+/// twice counts once.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Memory {
     /// All.
@@ -61,7 +62,7 @@ fn sum(smaps: &str, ram: u64) -> Memory {
         );
         match (name, value) {
             (Some("Size:"), Some(kib)) => size = kib,
-            (Some("Rss:"), Some(kib)) => {
+            (Some("Pss:"), Some(kib)) => {
                 let kib: u64 = kib;
                 memory.resident += kib;
                 memory.beyond_ram += if size == ram { 0 } else { kib };
@@ -86,7 +87,7 @@ mod tests {
 
     #[test]
     fn the_guests_ram_is_left_out() {
-        let smaps = "1-2 rw-s x\nSize: 512 kB\nRss: 100 kB\n3-4 rw-p\nSize: 8 kB\nRss: 4 kB\n";
+        let smaps = "1-2 rw-s x\nSize: 512 kB\nPss: 100 kB\n3-4 rw-p\nSize: 8 kB\nPss: 4 kB\n";
         let expected = Memory {
             resident: 104,
             beyond_ram: 4,
