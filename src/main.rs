@@ -34,7 +34,7 @@ fn main() -> ExitCode {
         Calling::Binfmt => binfmt::handle(arguments),
         Calling::Qemu if binfmt::argv0_is_preserved() => binfmt::handle(arguments),
         Calling::Qemu => qemu::main(&arguments),
-        Calling::QemuSystem => system::main(&arguments),
+        Calling::QemuSystem => system::main(calling.prefix(), &arguments),
         // A guest has executed a program: its settings come along.
         Calling::Isomorph => match RunConfig::from_exec_args(std::env::args_os()) {
             Some(config) => start(config),

@@ -1,5 +1,7 @@
 //! The accelerator, as the rest of the command sees it.
 
+use std::fs::File;
+use std::io::Write;
 use std::sync::Arc;
 
 use isomorph_accel_tcg::{Services, Tcg, TcgConfig};
@@ -7,6 +9,7 @@ use isomorph_boards::Virt;
 use isomorph_chardev::CharBackend;
 use isomorph_devices::serial::Serial;
 use isomorph_engine::Config as EngineConfig;
+use isomorph_linux_user::{DumpSink, observer};
 use isomorph_machine::{Accel, Clock, Firmware, Life};
 use isomorph_riscv::{HartState, RiscvMachine};
 use isomorph_sbi::{Console, ConsoleError, Sbi};
@@ -47,6 +50,7 @@ pub fn accelerator(config: &Config) -> Result<Arc<dyn Accelerator>, SystemError>
     let guest = RiscvMachine::new(config.cpu.clone());
     let engine = EngineConfig {
         chain: !config.log.no_chain,
+        observer: observer(guest.clone(), config.log.items, log(config)?),
         ..EngineConfig::default()
     };
     let tcg = Tcg::new(guest, TcgConfig { engine });
@@ -55,6 +59,28 @@ pub fn accelerator(config: &Config) -> Result<Arc<dyn Accelerator>, SystemError>
         source: Box::new(source),
     })?;
     Ok(Arc::new(Translator(tcg)))
+}
+
+/// Where `-d` writes: the file of `-D`, or standard error.
+fn log(config: &Config) -> Result<DumpSink, SystemError> {
+    let Some(path) = &config.log_file else {
+        return Ok(Box::new(|text| {
+            write_log(&mut std::io::stderr().lock(), text)
+        }));
+    };
+    let opened = File::options().append(true).create(true).open(path);
+    let file = opened.map_err(|source| SystemError::File {
+        origin: "-D".to_owned(),
+        action: "open",
+        path: path.clone(),
+        source,
+    })?;
+    Ok(Box::new(move |text| write_log(&mut &file, text)))
+}
+
+fn write_log(log: &mut dyn Write, text: &str) {
+    // What cannot be logged is lost: there is nobody to tell.
+    let _ = log.write_all(text.as_bytes());
 }
 
 /// The translator.

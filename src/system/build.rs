@@ -6,7 +6,7 @@ use std::io::Read;
 use std::sync::Arc;
 
 use isomorph_boards::{
-    Boot, Chosen, Entry, Firmware, Images, IsaDescription, Role, Virt, VirtConfig,
+    BoardError, Boot, Chosen, Entry, Firmware, Images, IsaDescription, Role, Virt, VirtConfig,
 };
 use isomorph_chardev::{CharBackend, Null};
 use isomorph_devices::Beating;
@@ -55,7 +55,7 @@ impl Parts {
         let mut parts = Self::without_lines(config)?;
         parts.networks = backends::open_networks(config)?;
         // The terminal last: errors of the others are shown on it as it was found.
-        parts.lines = lines::open(&config.chardevs, &parts.controls())?;
+        parts.lines = lines::open(&config.chardevs, &parts.controls(config))?;
         Ok(parts)
     }
 
@@ -67,7 +67,7 @@ impl Parts {
         })?;
         Ok(Self {
             space: AddressSpace::new(),
-            clock: Calendar::new(clock, config.rtc),
+            clock: Calendar::over(clock, config.rtc),
             life: Life::new(config.no_reboot),
             disks: backends::open_disks(config)?,
             networks: backends::unplugged(config),
@@ -78,8 +78,9 @@ impl Parts {
     }
 
     /// What the terminal acts on.
-    pub fn controls(&self) -> Controls {
+    pub fn controls(&self, config: &Config) -> Controls {
         Controls {
+            speaker: config.speaker,
             life: self.life.clone(),
             disks: self.disks.values().cloned().collect(),
         }
@@ -114,16 +115,15 @@ impl Parts {
         let line = CharLine::new(self.serial(config));
         let (space, clock, life) = (self.space.clone(), self.clock.clone(), self.life.clone());
         let mut board = Virt::new(wanted, space, clock, life, pins, line)?;
+        let speaker = config.speaker;
         for (index, image) in images.into_iter().enumerate() {
             let image = image.filter(|image| !image.read_only());
             if let (Some(image), Some(bank)) = (image, board.flash(index)) {
                 bank.write_back(
                     image,
                     Box::new(move |error| {
-                        eprint!(
-                            "isomorph: flash {index}: {}\r\n",
-                            crate::error::chain(error)
-                        );
+                        let error = crate::error::chain(error);
+                        speaker.say(format_args!("flash {index}: {error}"));
                     }),
                 );
             }
@@ -230,7 +230,31 @@ impl Loaded {
                 Firmware::File(&file)
             }
         };
-        Ok((self.board.load(firmware, &images)?, seed))
+        let boot = self.board.load(firmware, &images);
+        Ok((boot.map_err(|source| self.blame(source))?, seed))
+    }
+
+    /// Names the option of the image that is broken or too large.
+    fn blame(&self, source: BoardError) -> SystemError {
+        let what = match source {
+            BoardError::Image { what, .. } | BoardError::Room { what, .. } => what,
+            _ => return source.into(),
+        };
+        let config = &self.config;
+        let named = match (what, &config.bios) {
+            ("kernel", _) => config.kernel.as_ref(),
+            ("initial RAM disk", _) => config.initrd.as_ref(),
+            ("device tree", _) => config.dtb.as_ref(),
+            ("firmware", Bios::File(named)) => Some(named),
+            _ => None,
+        };
+        match named {
+            Some(named) => SystemError::Place {
+                origin: named.origin.clone(),
+                source,
+            },
+            None => source.into(),
+        }
     }
 
     /// The built-in firmware starts what is in the first flash bank if there is no kernel.

@@ -4,6 +4,8 @@ use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use isomorph_linux_user::DebugItems;
+
 use crate::config::add_log_items;
 use crate::error::CliError;
 use crate::system::config::{Bios, Config, Device, Named};
@@ -105,11 +107,24 @@ impl Builder {
             Setting::LogItems => {
                 let log = &mut self.config.log;
                 let (items, no_chain) = (&mut log.items, &mut log.no_chain);
-                return add_log_items(given.origin, given.value, items, no_chain);
+                let shown = add_log_items(given.origin, given.value, items, no_chain)?;
+                self.warn_of_log_items(given.origin);
+                return Ok(shown);
             }
             _ => self.simple(option.setting, given)?,
         }
         Ok(None)
+    }
+
+    /// Some log items are those of programs.
+    fn warn_of_log_items(&mut self, origin: &str) {
+        let items = self.config.log.items;
+        for (name, item, _) in DebugItems::NAMES {
+            if items.contains(*item) && !DebugItems::STAGES.contains(*item) {
+                let warning = format!("{origin}: a machine logs nothing for `{name}` yet");
+                self.warnings.push(warning);
+            }
+        }
     }
 
     /// Options whose value is taken as it is.

@@ -334,7 +334,7 @@ mod tests {
         assert!(error("-chardev foo,id=x").contains("unknown chardev backend `foo`"));
         assert!(error("-chardev null").contains("`id=` is missing"));
         assert!(error("-chardev file,id=x").contains("`path=` is missing"));
-        assert!(error("-chardev null,id=x,pth=1").contains("property of chardev `null` `pth`"));
+        assert!(error("-chardev null,id=x,pth=1").contains("chardev `null` has no property `pth`"));
         assert!(error("-chardev null,id=x -chardev null,id=x").contains("`x` is taken"));
         assert!(error("-monitor stdio").contains("no monitor"));
         assert!(error("-display gtk").contains("no display"));

@@ -21,7 +21,7 @@ pub struct Calendar {
 
 impl Calendar {
     /// The calendar of `base` over `clock`, from now on.
-    pub fn new(clock: Arc<dyn Clock>, base: RtcBase) -> Arc<dyn Clock> {
+    pub fn over(clock: Arc<dyn Clock>, base: RtcBase) -> Arc<dyn Clock> {
         if base == RtcBase::default() {
             return clock;
         }
@@ -79,7 +79,7 @@ mod tests {
                 start,
                 virtual_time,
             };
-            Calendar::new(host.clone(), base)
+            Calendar::over(host.clone(), base)
         };
         let clocks = [
             of(Some(100), false),

@@ -10,6 +10,8 @@ use isomorph_linux_user::DebugItems;
 use isomorph_net::UserConfig;
 use isomorph_riscv::CpuModel;
 
+use crate::system::speaker::Speaker;
+
 /// A file and the option that names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Named {
@@ -202,6 +204,8 @@ pub struct LogItems {
 /// A machine.
 #[derive(Debug, Clone)]
 pub struct Config {
+    /// Who speaks of it.
+    pub speaker: Speaker,
     /// Its name.
     pub name: Option<String>,
     /// Its UUID.
@@ -258,6 +262,7 @@ pub const DEFAULT_RAM: u64 = 128 << 20;
 impl Default for Config {
     fn default() -> Self {
         Self {
+            speaker: Speaker::default(),
             name: None,
             uuid: None,
             dump_dtb: None,

@@ -500,7 +500,8 @@ mod tests {
 
     #[test]
     fn devices_have_back_ends() {
-        let line = "-drive file=a,if=none,id=d -device virtio-blk-device,drive=d,serial=s,write-cache=off \
+        let line = "-drive file=a,if=none,id=d \
+                    -device virtio-blk-device,drive=d,serial=s,write-cache=off \
                     -netdev user,id=n -device virtio-net-pci,netdev=n,mac=02:00:00:00:00:01 \
                     -object rng-random,id=r,filename=/dev/zero -device virtio-rng-pci,rng=r";
         let found: Vec<_> = functions(line).into_iter().map(|(_, f)| f).collect();

@@ -26,6 +26,18 @@ pub enum SystemError {
         /// The known name that looks most like it.
         nearest: Option<String>,
     },
+    /// A property that nothing has.
+    #[error("{origin}: {owner} has no property `{name}`{}", hint(.nearest))]
+    Property {
+        /// The option.
+        origin: String,
+        /// What should have it.
+        owner: String,
+        /// The name given.
+        name: String,
+        /// The known name that looks most like it.
+        nearest: Option<String>,
+    },
     /// A value that the option or property does not take.
     #[error("{origin}: `{value}` is not {expected}")]
     Value {

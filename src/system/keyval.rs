@@ -7,6 +7,7 @@
 use std::str::FromStr;
 
 use crate::config::parse_number;
+use crate::nearest::nearest;
 use crate::system::error::SystemError;
 
 /// One list. What is read from it is known; what is left at the end is not.
@@ -198,14 +199,18 @@ impl Keyval {
         Ok(())
     }
 
-    /// Refuses what nobody asked for: a key of `what` that does not exist.
-    pub fn done(self, what: &str) -> Result<(), SystemError> {
+    /// Refuses what nobody asked for: a property that `owner` does not have.
+    pub fn done(self, owner: &str) -> Result<(), SystemError> {
         let Some(pair) = self.pairs.iter().find(|pair| !pair.taken) else {
             return Ok(());
         };
         let known = self.asked.iter().map(String::as_str);
-        let what = format!("property of {what}");
-        Err(SystemError::unknown(&self.origin, what, &pair.key, known))
+        Err(SystemError::Property {
+            nearest: nearest(&pair.key, known).map(str::to_owned),
+            origin: self.origin,
+            owner: owner.to_owned(),
+            name: pair.key.clone(),
+        })
     }
 
     /// A wrong value of a key.
@@ -319,7 +324,7 @@ mod tests {
         let error = list.done("`d`").expect_err("unknown").to_string();
         assert_eq!(
             error,
-            "-x: unknown property of `d` `serila`, did you mean `serial`?"
+            "-x: `d` has no property `serila`, did you mean `serial`?"
         );
     }
 

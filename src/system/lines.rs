@@ -1,6 +1,7 @@
 //! Opens the host's ends of lines, and does what is typed at the terminal.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::sync::Arc;
 
 use isomorph_block::BlockBackend;
@@ -12,6 +13,7 @@ use isomorph_machine::{Life, Shutdown};
 
 use crate::system::config::{Chardev, Line};
 use crate::system::error::SystemError;
+use crate::system::speaker::Speaker;
 
 /// Lines by the names of their options.
 pub type Lines = BTreeMap<String, Arc<dyn CharBackend>>;
@@ -23,28 +25,37 @@ pub struct Controls {
     pub life: Arc<Life>,
     /// Its disks.
     pub disks: Vec<Arc<dyn BlockBackend>>,
+    /// Who answers.
+    pub speaker: Speaker,
 }
 
 impl Controls {
     fn obey(&self, command: Command) {
         match command {
             Command::Exit => {
-                eprint!("\r\nisomorph: terminated\r\n");
+                self.answer("terminated");
                 self.life.shutdown(Shutdown::Host);
             }
-            Command::Switch => eprint!("\r\nisomorph: there is no monitor yet\r\n"),
-            Command::Timestamps => eprint!("\r\nisomorph: there are no timestamps\r\n"),
+            Command::Switch => self.answer("there is no monitor yet"),
+            Command::Timestamps => self.answer("there are no timestamps"),
             Command::Sync => self.sync(),
             // The line itself does these.
             Command::Help | Command::Break => {}
         }
     }
 
+    /// Says something to whom is in the middle of the guest's line.
+    fn answer(&self, text: &str) {
+        // Where nobody listens, nothing is lost.
+        let _ = writeln!(std::io::stderr().lock());
+        self.speaker.say(text);
+    }
+
     /// Makes what the guest wrote survive a loss of power.
     pub fn sync(&self) {
         for disk in &self.disks {
             if let Err(error) = disk.flush() {
-                eprint!("isomorph: {}\r\n", crate::error::chain(&error));
+                self.speaker.say(crate::error::chain(&error));
             }
         }
     }
@@ -92,29 +103,29 @@ fn open_line(chardev: &Chardev, controls: &Controls) -> Result<Arc<dyn CharBacke
             let pty = Pty::open()?;
             let (path, id) = (pty.path().display(), &chardev.id);
             // In the words that scripts look for in QEMU's output.
-            println!("char device redirected to {path} (label {id})");
+            let text = format!("char device redirected to {path} (label {id})\n");
+            // Where nobody listens, nobody looks for it either.
+            let _ = crate::output::show(&text);
             Arc::new(pty)
         }
         Line::File { path, append } => Arc::new(FileOutput::create(path, *append)?),
-        Line::Socket(options) => Arc::new(open_socket(options)?),
+        Line::Socket(options) => Arc::new(open_socket(options, controls.speaker)?),
         Line::Ring { size } => Arc::new(Ring::new(*size)),
     })
 }
 
-fn open_socket(options: &SocketOptions) -> Result<Socket, CharError> {
+fn open_socket(options: &SocketOptions, speaker: Speaker) -> Result<Socket, CharError> {
     let describe = |address: &SocketAddress| match address {
         SocketAddress::Tcp(address) => format!("tcp:{address}"),
         SocketAddress::Unix(path) => format!("unix:{}", path.display()),
     };
     if options.wait {
-        eprintln!(
-            "isomorph: waiting for connection on {}",
-            describe(&options.address)
-        );
+        let address = describe(&options.address);
+        speaker.say(format_args!("waiting for connection on {address}"));
     }
     let socket = Socket::open(options)?;
     if *socket.address() != options.address {
-        eprintln!("isomorph: listening on {}", describe(socket.address()));
+        speaker.say(format_args!("listening on {}", describe(socket.address())));
     }
     Ok(socket)
 }

@@ -307,7 +307,7 @@ mod tests {
         assert!(error("-M vrit").contains("unknown machine `vrit`, did you mean `virt`?"));
         let text = error("-M virt,dumpdt=x");
         assert!(
-            text.contains("property of machine `virt` `dumpdt`"),
+            text.contains("machine `virt` has no property `dumpdt`"),
             "{text}"
         );
         assert!(text.contains("did you mean `dumpdtb`?"), "{text}");

@@ -24,6 +24,7 @@ mod net;
 mod options;
 mod references;
 mod run;
+mod speaker;
 mod stats;
 #[cfg(test)]
 mod tests;
@@ -38,9 +39,13 @@ use crate::output::show;
 use builder::{Builder, Given};
 use error::SystemError;
 use options::{OPTIONS, Setting};
+use speaker::Speaker;
 
 pub use config::{Chardev, Config, Line, Named};
 pub use run::run;
+
+/// The name under which `isomorph system` speaks.
+const NAME: &str = "isomorph";
 
 /// What a command line asks for.
 #[derive(Debug)]
@@ -51,13 +56,14 @@ enum Request {
     Run(Box<Config>, Vec<String>),
 }
 
-/// Does what the words after the program's name ask for.
-pub fn main(arguments: &[OsString]) -> Result<ExitCode, CliError> {
+/// Does what the words after the program's name ask for; `name` is that name.
+pub fn main(name: &'static str, arguments: &[OsString]) -> Result<ExitCode, CliError> {
     match parse(arguments)? {
         Request::Show(text) => show(&text)?,
-        Request::Run(config, warnings) => {
+        Request::Run(mut config, warnings) => {
+            config.speaker = Speaker(name);
             for warning in warnings {
-                eprintln!("isomorph: warning: {warning}");
+                config.speaker.say(format_args!("warning: {warning}"));
             }
             return Ok(run(*config)?);
         }
@@ -68,14 +74,14 @@ pub fn main(arguments: &[OsString]) -> Result<ExitCode, CliError> {
 /// Does what the words after `isomorph system` ask for.
 pub fn target(words: &[OsString]) -> Result<ExitCode, CliError> {
     match words.split_first() {
-        Some((target, arguments)) if target == "riscv64" => main(arguments),
+        Some((target, arguments)) if target == "riscv64" => main(NAME, arguments),
         Some((target, _)) => {
             let given = target.to_string_lossy().into_owned();
             let nearest = nearest(&given, ["riscv64"]).map(str::to_owned);
             Err(CliError::Target { given, nearest })
         }
         // clap requires one word.
-        None => main(&[]),
+        None => main(NAME, &[]),
     }
 }
 

@@ -17,6 +17,7 @@ use crate::system::accel::{Accelerator, Wiring, accelerator};
 use crate::system::build::{self, Loaded, Parts};
 use crate::system::config::{Bios, Config, Line};
 use crate::system::error::SystemError;
+use crate::system::speaker::Speaker;
 use crate::system::stats;
 
 /// Does what a configuration asks for.
@@ -37,6 +38,7 @@ pub fn run(config: Config) -> Result<ExitCode, SystemError> {
 }
 
 fn dump(config: Config, path: &Path) -> Result<ExitCode, SystemError> {
+    let speaker = config.speaker;
     let tree = build::device_tree(config)?;
     std::fs::write(path, tree).map_err(|source| SystemError::File {
         origin: "-machine dumpdtb".to_owned(),
@@ -44,7 +46,10 @@ fn dump(config: Config, path: &Path) -> Result<ExitCode, SystemError> {
         path: path.to_owned(),
         source,
     })?;
-    eprintln!("isomorph: dtb dumped to {}. Exiting.", path.display());
+    speaker.say(format_args!(
+        "info: dtb dumped to {}. Exiting.",
+        path.display()
+    ));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -63,6 +68,7 @@ fn run_machine(config: Config) -> Result<ExitCode, SystemError> {
         console: built_in.then(|| parts.serial(&config)),
     });
     let (wants_stats, watchdog) = (config.stats, config.watchdog);
+    let (speaker, controls) = (config.speaker, parts.controls(&config));
     let machine = Arc::new(Loaded::new(board, config, Some(accelerator.clone())));
     for (vcpu, start) in vcpus.iter_mut().zip(machine.load()?) {
         vcpu.reset(&start)?;
@@ -74,15 +80,16 @@ fn run_machine(config: Config) -> Result<ExitCode, SystemError> {
         machine.clone(),
     );
     if let Some(after) = watchdog {
-        let report = |text: &str| eprint!("isomorph: {}\r\n", text.replace('\n', "\r\n"));
+        let report = move |text: &str| speaker.say(text);
         runner = runner.watchdog(Watchdog::new(after, parts.pulse.clone(), Box::new(report)));
     }
     let ended = runner.run();
-    parts.controls().sync();
+    controls.sync();
     restore_terminal();
-    let ended = ended.inspect_err(tell_state)?;
+    let ended = ended.inspect_err(|error| tell_state(error, speaker))?;
     if wants_stats {
-        eprint!("{}", stats::table(&ended, &machine.board, &*accelerator));
+        let table = stats::table(&ended, &machine.board, &*accelerator);
+        speaker.say(format_args!("statistics\n{}", table.trim_end()));
     }
     Ok(ExitCode::from(status(&ended)))
 }
@@ -96,9 +103,9 @@ fn status(ended: &Ended) -> u8 {
 }
 
 /// Where the vCPU was that could not go on.
-fn tell_state(error: &RunError) {
+fn tell_state(error: &RunError, speaker: Speaker) {
     if let RunError::Vcpu { state, .. } = error {
-        eprintln!("{}", state.trim_end());
+        speaker.say(state.trim_end());
     }
 }
 
@@ -138,7 +145,7 @@ fn end_by_signal(life: &Arc<Life>, config: &Config) -> Result<(), SystemError> {
             Line::Stdio { signal } => Some(!signal),
             _ => None,
         });
-    let life = life.clone();
+    let (life, speaker) = (life.clone(), config.speaker);
     let body = move || {
         for signal in &mut signals {
             match signal {
@@ -148,7 +155,7 @@ fn end_by_signal(life: &Arc<Life>, config: &Config) -> Result<(), SystemError> {
                     }
                 }
                 SIGTERM | SIGINT | SIGHUP => {
-                    eprint!("isomorph: terminating on signal {signal}\r\n");
+                    speaker.say(format_args!("terminating on signal {signal}"));
                     life.shutdown(Shutdown::Host);
                 }
                 _ => {

@@ -7,7 +7,7 @@ use isomorph_machine::Ended;
 
 use crate::system::accel::Accelerator;
 
-/// Everything that was counted: by the accelerator, by each vCPU, and interrupts by device.
+/// Everything that was counted: by the accelerator, by each vCPU, and by device.
 pub fn table(ended: &Ended, board: &Virt, accelerator: &dyn Accelerator) -> String {
     let mut text = String::new();
     section(&mut text, "translator", accelerator.stats());
@@ -15,6 +15,12 @@ pub fn table(ended: &Ended, board: &Virt, accelerator: &dyn Accelerator) -> Stri
         section(&mut text, &format!("vCPU {}", vcpu.id()), vcpu.stats());
     }
     section(&mut text, "interrupts", board.interrupts());
+    let accesses = board.space().accesses().into_iter();
+    section(
+        &mut text,
+        "device accesses",
+        accesses.filter(|(_, count)| *count != 0).collect(),
+    );
     text
 }
 

@@ -1,5 +1,7 @@
 //! The command from outside: exit statuses, messages, the names it answers to, guests that run.
 
+mod system;
+
 use std::fs::Permissions;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};

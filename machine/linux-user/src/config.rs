@@ -26,6 +26,9 @@ impl DebugItems {
     /// System calls, as `-strace`.
     pub const STRACE: Self = Self(128);
 
+    /// The stages of a translation.
+    pub const STAGES: Self = Self(1 | 2 | 4 | 8);
+
     /// Every item with its name and a line of help.
     pub const NAMES: &'static [(&'static str, Self, &'static str)] = &[
         ("in_asm", Self::IN_ASM, "guest instructions of each block"),

@@ -12,35 +12,42 @@ use std::sync::Arc;
 /// The engine's settings for these of a run.
 #[must_use]
 pub fn engine_config(config: &RunConfig, model: &CpuModel, log: &Arc<Log>) -> Config {
-    let stages = DebugItems::IN_ASM
-        .union(DebugItems::OP)
-        .union(DebugItems::OP_OPT)
-        .union(DebugItems::OUT_ASM);
-    let mut engine = Config {
+    let log = log.clone();
+    let sink = move |text: &str| log.write(text);
+    let guest = Cpu::new(model.clone());
+    Config {
         chain: !config.no_chain,
+        observer: observer(guest, config.debug_items, Box::new(sink)),
         ..Config::default()
-    };
-    if config.debug_items.contains(stages) {
-        engine.observer = Some(Box::new(Dump {
-            items: config.debug_items,
-            guest: Cpu::new(model.clone()),
-            log: log.clone(),
-        }));
     }
-    engine
+}
+
+/// Gets the text of one translation.
+pub type DumpSink = Box<dyn Fn(&str) + Send + Sync>;
+
+/// What shows each translation, if any of its stages is among `items`.
+#[must_use]
+pub fn observer<G: Guest + Send + Sync + 'static>(
+    guest: G,
+    items: DebugItems,
+    sink: DumpSink,
+) -> Option<Box<dyn Observer>> {
+    items
+        .contains(DebugItems::STAGES)
+        .then(|| -> Box<dyn Observer> { Box::new(Dump { items, guest, sink }) })
 }
 
 /// Writes the stages of each translation that were asked for.
-struct Dump {
+struct Dump<G> {
     items: DebugItems,
-    guest: Cpu,
-    log: Arc<Log>,
+    guest: G,
+    sink: DumpSink,
 }
 
-impl Observer for Dump {
+impl<G: Guest + Send + Sync> Observer for Dump<G> {
     fn translated(&self, translation: &Translation<'_>) {
         let mut text = String::new();
-        let table = Cpu::globals();
+        let table = G::globals();
         if self.items.contains(DebugItems::IN_ASM) {
             let _ = writeln!(text, "IN: {} bytes", translation.guest.len());
             self.guest_code(&mut text, translation.block.pc, translation.guest);
@@ -56,11 +63,11 @@ impl Observer for Dump {
             host_code(&mut text, translation.host, translation.code);
         }
         text.push('\n');
-        self.log.write(&text);
+        (self.sink)(&text);
     }
 }
 
-impl Dump {
+impl<G: Guest> Dump<G> {
     fn guest_code(&self, text: &mut String, pc: u64, bytes: &[u8]) {
         let mut at = 0;
         while at < bytes.len() {

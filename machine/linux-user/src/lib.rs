@@ -37,6 +37,7 @@ mod vdso;
 
 pub use abi::riscv64 as arch;
 pub use config::{DebugItems, RunConfig, inherited_auxiliary, inherited_env};
+pub use dump::{DumpSink, observer};
 pub use error::RunError;
 
 /// Runs a guest program in this process. Returns only if it could not start: the guest's exit is
