@@ -173,9 +173,11 @@ impl<S> Mailbox<S> {
         self.notify(WORK | START);
     }
 
-    /// Drops work that is still to be done.
+    /// Drops work that is still to be done, a start included.
     pub fn discard(&self) {
-        lock(&self.work).clear();
+        let mut work = lock(&self.work);
+        work.clear();
+        self.flags.fetch_and(!(WORK | START), Ordering::SeqCst);
     }
 
     pub(crate) fn take_work(&self) -> Vec<Work<S>> {

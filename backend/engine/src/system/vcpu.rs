@@ -214,13 +214,16 @@ impl<G: SystemGuest> SystemVcpu<G> {
             .collect()
     }
 
-    /// Forgets everything remembered: the state was replaced.
+    /// Starts anew in another state: forgets everything remembered, and code that has changed
+    /// meanwhile (memory may have been loaded anew, and no guest's fence tells).
     pub fn reset(&mut self, state: G::State, halted: bool) {
         *self.core.state_mut() = state;
         self.halted = halted;
         self.pins = 0;
         self.mmu.renew();
         self.banks.clear_all();
+        self.core.memory_ref().reset_return_stack();
+        self.core.engine().drop_written(true);
         self.changed = true;
         self.mail.notify(PINS);
     }
