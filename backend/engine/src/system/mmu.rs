@@ -227,13 +227,23 @@ impl<G: SystemGuest> Mmu<G> {
         kind: MemKind,
     ) -> Result<Place, G::Exception> {
         let (access, tag) = access_of(kind);
-        if let Some(physical) = self.tlb.lookup(va, tag) {
+        if let Some(physical) = self.tlb.lookup(va, tag)
+            && !self.may_be_direct(va, tag, physical)
+        {
             return Ok(Place { physical });
         }
         let found = self.walk(state, va, bytes, access, tag)?;
         Ok(Place {
             physical: found.physical,
         })
+    }
+
+    /// True if stores to `va` take the slow path, and would not any more if the page were looked
+    /// up again: it was clean then, or had code.
+    fn may_be_direct(&self, va: u64, tag: Access, physical: u64) -> bool {
+        let slow = tag == Access::Write && self.tlb.probe(va, tag).is_none();
+        let plain = |(ram, offset, _): (&Arc<RamBlock>, u64, u64)| !ram.code().get(offset);
+        slow && self.view.ram(physical, true).is_some_and(plain)
     }
 
     /// A load or store whose last bytes are in the page after `room` bytes. Nothing is stored if
