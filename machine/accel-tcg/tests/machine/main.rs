@@ -1,0 +1,6 @@
+//! Small privileged programs on harts of the accelerator.
+
+mod asm;
+mod bench;
+mod fetch;
+mod memory;
