@@ -25,6 +25,7 @@ Options of `boot`, whose emulators all answer to the options of `qemu-system-ris
   --transport WHICH      pci or mmio, for disk and network
   --format WHICH         raw or qcow2, for the disk
   --lab reboot           reboot after the first marker, which ends the emulator
+  --twice                reboot after the first marker, and boot again
   --demo-kernel          the kernel of `isomorph demo` instead of Debian's
   --idle SECONDS         measure the idle guest for so long, then stop it
   --interactive          the console is yours

@@ -46,7 +46,19 @@ pub fn run(
     paths: &Paths,
     files: &Files,
 ) -> std::result::Result<Figures, Failure> {
-    let image = copy(options, paths, files)?;
+    let folder = scratch(paths)?;
+    let figures = run_in(&folder, emulator, options, files);
+    inputs::remove(&folder)?;
+    figures
+}
+
+fn run_in(
+    folder: &Path,
+    emulator: &Emulator,
+    options: &BootOptions,
+    files: &Files,
+) -> std::result::Result<Figures, Failure> {
+    let image = copy(folder, options, files)?;
     let guest = Guest {
         append: APPEND,
         disk: Some(&image),
@@ -63,7 +75,7 @@ pub fn run(
     }
     log_in(&mut console)?;
     if !options.quick {
-        let repository = Repository::serve(&scratch(paths)?)?;
+        let repository = Repository::serve(folder)?;
         session(&mut console, repository.port)?;
         console.kill()?;
         console = start()?;
@@ -75,24 +87,23 @@ pub fn run(
     console.send("poweroff\n")?;
     (_, figures.end) = console.end()?;
     check(&image, options)?;
-    inputs::remove(&image)?;
     Ok(figures)
 }
 
 /// A copy of the image that the guest may change.
-pub fn copy(options: &BootOptions, paths: &Paths, files: &Files) -> Result<PathBuf> {
+pub fn copy(folder: &Path, options: &BootOptions, files: &Files) -> Result<PathBuf> {
     let (from, name) = match options.format {
         Format::Raw => (&files.disk, "disk.raw"),
         Format::Qcow2 => (&files.disk_qcow2, "disk.qcow2"),
     };
-    let to = scratch(paths)?.join(name);
+    let to = folder.join(name);
     let mut copy = Command::new("cp");
     step(copy.arg("--sparse=always").arg(from).arg(&to))?;
     Ok(to)
 }
 
 /// A folder of this process alone.
-fn scratch(paths: &Paths) -> Result<PathBuf> {
+pub fn scratch(paths: &Paths) -> Result<PathBuf> {
     let name = format!("boot-{}", std::process::id());
     let path = paths.cache.join("scratch").join(name);
     std::fs::create_dir_all(&path).at(&path)?;

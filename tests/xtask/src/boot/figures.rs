@@ -74,15 +74,12 @@ impl Figures {
         if let Some(idle) = self.idle {
             let _ = writeln!(text, "   idle      {:.2} % of a host CPU", idle * 100.0);
         }
-        let (most, beyond) = (
-            self.end.peak.max(self.memory.resident),
-            self.memory.beyond_ram,
-        );
-        let (most, beyond) = (most / 1024, beyond / 1024);
-        let _ = writeln!(
-            text,
-            "   resident  {most} MiB at most, {beyond} MiB beyond RAM at boot"
-        );
+        let most = self.end.peak.max(self.memory.resident) / 1024;
+        let _ = writeln!(text, "   resident  {most} MiB at most");
+        if self.memory != Memory::default() {
+            let beyond = self.memory.beyond_ram / 1024;
+            let _ = writeln!(text, "   resident  {beyond} MiB beyond RAM after the boot");
+        }
         text
     }
 

@@ -40,6 +40,7 @@ pub fn run(
     }
     let lab = match (&options.lab, options.idle) {
         (Some(lab), _) => lab,
+        (None, _) if options.twice => "reboot",
         (None, Some(_)) => "idle",
         (None, None) if promise.works.is_empty() => "quick",
         (None, None) => "work",
@@ -57,6 +58,11 @@ pub fn run(
         return Err(console.failure(&format!("the guest does not say {cpus:?}")));
     }
     let mut figures = Figures::new(system, marker);
+    if options.twice {
+        figures.end = console.expect(promise.marker)?;
+        console.kill()?;
+        return Ok(figures);
+    }
     if let Some(seconds) = options.idle {
         console.rest(SETTLING)?;
         figures.idle = Some(idle(&mut console, seconds)?);

@@ -19,6 +19,8 @@ pub struct Emulator {
     /// Properties that its PCI network card needs: QEMU's wants a boot ROM that Debian packages
     /// apart.
     network_card: &'static str,
+    /// Whether it can say itself what it hangs at.
+    watchdog: bool,
 }
 
 impl Emulator {
@@ -30,7 +32,8 @@ impl Emulator {
             Choice::Program(path) => path.clone(),
         };
         let name = program.file_name().unwrap_or_default().to_string_lossy();
-        let (arguments, network_card): (&[&str], _) = if name.starts_with("isomorph") {
+        let ours = name.starts_with("isomorph");
+        let (arguments, network_card): (&[&str], _) = if ours {
             (&["system", "riscv64"], "")
         } else {
             (&[], ",romfile=")
@@ -39,6 +42,7 @@ impl Emulator {
             program,
             arguments,
             network_card,
+            watchdog: ours,
         }
     }
 }
@@ -72,13 +76,21 @@ pub fn command(
     let mut command = Command::new(&emulator.program);
     command
         .args(emulator.arguments)
-        .args(["-M", "virt", "-no-reboot"])
+        .args(["-M", "virt"])
         .args(["-smp", &options.smp.to_string()])
         .args(["-m", &memory(options).to_string()]);
+    if !options.twice {
+        command.arg("-no-reboot");
+    }
     if options.interactive {
         command.arg("-nographic");
     } else {
         command.args(["-display", "none", "-serial", "stdio", "-monitor", "none"]);
+        if emulator.watchdog {
+            // Silence that the time limit would end; what it prints is part of the failure.
+            let seconds = options.timeout.as_secs() * 3 / 4;
+            command.args(["-watchdog", &seconds.to_string()]);
+        }
     }
     firmware(&mut command, options.bios, files);
     if matches!(options.bios, Bios::Builtin | Bios::Opensbi) {

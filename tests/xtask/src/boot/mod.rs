@@ -27,6 +27,7 @@ pub use recipes::Files;
 pub use work::{Expected, expected};
 
 use crate::error::{Error, Result};
+use crate::inputs;
 use crate::paths::Paths;
 
 /// Why a boot is not as it should be.
@@ -111,8 +112,9 @@ fn interactive(
     paths: &Paths,
     files: &Files,
 ) -> Result<bool> {
+    let folder = disk::scratch(paths)?;
     let image = if options.disk {
-        Some(disk::copy(options, paths, files)?)
+        Some(disk::copy(&folder, options, files)?)
     } else {
         None
     };
@@ -128,6 +130,7 @@ fn interactive(
     let mut command: Command = machine::command(emulator, options, files, &guest);
     let program = command.get_program().to_string_lossy().into_owned();
     let status = command.status();
+    inputs::remove(&folder)?;
     status
         .map(|status| status.success())
         .map_err(|source| Error::Spawn { program, source })

@@ -83,6 +83,8 @@ pub struct BootOptions {
     pub quick: bool,
     /// The first process is told this instead of what the other options say.
     pub lab: Option<String>,
+    /// The guest reboots after its marker, and is expected to boot again.
+    pub twice: bool,
     /// Boot the demo's kernel.
     pub demo_kernel: bool,
     /// The user has the console.
@@ -111,6 +113,7 @@ impl Default for BootOptions {
             format: Format::Raw,
             quick: false,
             lab: None,
+            twice: false,
             demo_kernel: false,
             interactive: false,
             idle: None,
@@ -154,6 +157,7 @@ impl BootOptions {
     fn flag(&mut self, name: &str) -> bool {
         match name {
             "--disk" => self.disk = true,
+            "--twice" => self.twice = true,
             "--demo-kernel" => self.demo_kernel = true,
             "--quick" => self.quick = true,
             "--interactive" => self.interactive = true,
