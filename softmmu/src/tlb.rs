@@ -18,7 +18,7 @@ use crate::view::FlatView;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Entries of a bank.
-pub const TLB_ENTRIES: usize = 512;
+pub const TLB_ENTRIES: usize = 2048;
 /// Tag of an empty entry.
 pub const TAG_INVALID: u64 = 1;
 /// In a tag: the translation is known, but the access must take the slow path (registers of a
@@ -65,6 +65,17 @@ impl TlbEntry {
         for access in [Access::Read, Access::Write, Access::Exec] {
             self.tag(access).store(TAG_INVALID, Relaxed);
         }
+    }
+
+    fn words(&self) -> [u64; 4] {
+        [&self.read, &self.write, &self.exec, &self.addend].map(|word| word.load(Relaxed))
+    }
+
+    fn set_words(&self, words: [u64; 4]) {
+        let to = [&self.read, &self.write, &self.exec, &self.addend];
+        to.iter()
+            .zip(words)
+            .for_each(|(to, word)| to.store(word, Relaxed));
     }
 
     fn is_empty(&self) -> bool {
@@ -115,6 +126,18 @@ struct Info {
     global: bool,
 }
 
+/// Translations that lost their entry to another page, kept for when they are wanted again: an
+/// entry is shared by all pages of one index, and two that are used in turn would walk each time.
+const VICTIMS: usize = 8;
+
+/// An entry out of the table.
+#[derive(Clone, Copy, Debug, Default)]
+struct Victim {
+    /// Tags of loads, stores and fetches, and the addend.
+    words: [u64; 4],
+    info: Info,
+}
+
 /// What became of a fill.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fill {
@@ -145,6 +168,13 @@ pub struct TlbStats {
 struct Bank {
     entries: Box<[TlbEntry]>,
     info: Box<[Info]>,
+    /// Which entries were filled since all were empty, some perhaps twice.
+    filled: Vec<u16>,
+    /// Of those, `victim_count` are valid.
+    victims: [Victim; VICTIMS],
+    victim_count: usize,
+    /// The one to be replaced next.
+    oldest_victim: usize,
     mode: u8,
     asid: u64,
     /// When it was last selected; 0: never.
@@ -162,6 +192,10 @@ impl Bank {
         Self {
             entries: (0..TLB_ENTRIES).map(|_| TlbEntry::empty()).collect(),
             info: vec![Info::default(); TLB_ENTRIES].into(),
+            filled: Vec::new(),
+            victims: [Victim::default(); VICTIMS],
+            victim_count: 0,
+            oldest_victim: 0,
             mode: 0,
             asid: 0,
             used: 0,
@@ -173,10 +207,63 @@ impl Bank {
 
     fn flush(&mut self) {
         if !self.clean {
-            self.entries.iter().for_each(TlbEntry::clear);
+            // Short-lived address spaces fill a few entries only.
+            for index in self.filled.drain(..) {
+                self.entries[usize::from(index)].clear();
+            }
+            self.victim_count = 0;
             self.clean = true;
             self.local = false;
             self.large = None;
+        }
+    }
+
+    /// Lists each entry that is filled once.
+    fn list_filled(&mut self) {
+        let filled = self.entries.iter().zip(0..);
+        let filled = filled.filter(|(entry, _)| !entry.is_empty());
+        self.filled = filled.map(|(_, index)| index).collect();
+    }
+
+    /// Keeps the entry at `index`, which another page is about to take.
+    fn keep_victim(&mut self, index: usize) {
+        let at = self.oldest_victim;
+        self.victims[at] = Victim {
+            words: self.entries[index].words(),
+            info: self.info[index],
+        };
+        self.oldest_victim = (at + 1) % VICTIMS;
+        self.victim_count = self.victim_count.max(at + 1);
+    }
+
+    /// Puts the victim for the page of `va` back into the table, if it allows `access` directly.
+    fn recall(&mut self, va: u64, access: Access) -> bool {
+        let page = va & PAGE_MASK;
+        let tag = |victim: &Victim| victim.words[access as usize];
+        let victims = &self.victims[..self.victim_count];
+        let Some(at) = victims.iter().position(|victim| tag(victim) == page) else {
+            return false;
+        };
+        let index = index(va);
+        if self.entries[index].is_empty() {
+            self.filled.push(index as u16);
+        }
+        let back = self.victims[at];
+        self.victims[at] = Victim {
+            words: self.entries[index].words(),
+            info: self.info[index],
+        };
+        self.entries[index].set_words(back.words);
+        self.info[index] = back.info;
+        true
+    }
+
+    /// Drops the victims that `drop` picks.
+    fn drop_victims(&mut self, drop: impl Fn(&Info) -> bool) {
+        for victim in &mut self.victims[..self.victim_count] {
+            if drop(&victim.info) {
+                victim.words[..3].fill(TAG_INVALID);
+            }
         }
     }
 
@@ -185,11 +272,15 @@ impl Bank {
         if self.clean {
             return;
         }
-        for (entry, info) in self.entries.iter().zip(&self.info) {
-            if !entry.is_empty() && drop(info) {
+        self.drop_victims(&drop);
+        let (entries, info) = (&self.entries, &self.info);
+        self.filled.retain(|&index| {
+            let entry = &entries[usize::from(index)];
+            if !entry.is_empty() && drop(&info[usize::from(index)]) {
                 entry.clear();
             }
-        }
+            !entry.is_empty()
+        });
     }
 
     /// Drops what translates an address in `first..=last`, global entries only if `global`.
@@ -206,6 +297,10 @@ impl Bank {
             });
             return;
         }
+        self.drop_victims(|info| {
+            let inside = info.page <= last && first <= info.page + (PAGE_SIZE - 1);
+            inside && (global || !info.global)
+        });
         let mut page = first & PAGE_MASK;
         loop {
             let index = index(page);
@@ -301,6 +396,12 @@ impl SoftTlb {
         Some((host, self.banks[self.current].info[index(va)].global))
     }
 
+    /// Takes the translation of `va` back into its entry if it was pushed out lately. True if the
+    /// next probe for this access hits.
+    pub fn recall(&mut self, va: u64, access: Access) -> bool {
+        self.banks[self.current].recall(va, access)
+    }
+
     /// Where `va` is in host memory, if a probe would hit.
     pub fn probe(&self, va: u64, access: Access) -> Option<usize> {
         let entry = &self.banks[self.current].entries[index(va)];
@@ -345,6 +446,15 @@ impl SoftTlb {
         };
         let index = index(va);
         let bank = &mut self.banks[self.current];
+        if bank.entries[index].is_empty() {
+            // Pages that are dropped and filled again are listed again.
+            if bank.filled.len() > 2 * TLB_ENTRIES {
+                bank.list_filled();
+            }
+            bank.filled.push(index as u16);
+        } else if bank.info[index].page != page {
+            bank.keep_victim(index);
+        }
         let entry = &bank.entries[index];
         // A page of RAM that is not aligned to pages in its block cannot be reached by one addend
         // and tags; blocks are mapped at pages, so only an odd region start does that.
@@ -417,10 +527,18 @@ impl SoftTlb {
         let page = host as u64 & PAGE_MASK;
         let mut direct = false;
         for bank in self.banks.iter_mut().filter(|bank| !bank.clean) {
-            for entry in &bank.entries {
+            for &index in &bank.filled {
+                let entry = &bank.entries[usize::from(index)];
                 let tag = entry.write.load(Relaxed);
                 if tag & !PAGE_MASK == 0 && tag.wrapping_add(entry.addend.load(Relaxed)) == page {
                     entry.write.store(tag | TAG_SLOW, Relaxed);
+                    direct = true;
+                }
+            }
+            for victim in &mut bank.victims[..bank.victim_count] {
+                let [_, tag, _, addend] = victim.words;
+                if tag & !PAGE_MASK == 0 && tag.wrapping_add(addend) == page {
+                    victim.words[Access::Write as usize] |= TAG_SLOW;
                     direct = true;
                 }
             }

@@ -181,3 +181,28 @@ fn one_address_of_a_large_page_takes_all_of_it() {
     assert_eq!(tlb.lookup(0x1000, Access::Read), None);
     assert_eq!(tlb.lookup(0x20_0000, Access::Read), Some(RAM + 0x20_0000));
 }
+
+#[test]
+fn a_page_that_lost_its_entry_comes_back_without_a_walk() {
+    let (view, _) = view();
+    let mut tlb = SoftTlb::new(1);
+    let far = 0x8000 + (TLB_ENTRIES as u64) * PAGE_SIZE;
+    tlb.fill(0x8000, Access::Write, &walk(RAM), &view)
+        .expect("RAM");
+    tlb.fill(far, Access::Write, &walk(RAM + 0x1000), &view)
+        .expect("RAM");
+    assert_eq!(tlb.probe(0x8000, Access::Write), None);
+    assert!(tlb.recall(0x8123, Access::Write));
+    let host = tlb.probe(0x8000, Access::Write).expect("it is back");
+    assert_eq!(tlb.probe(far, Access::Write), None);
+    // What is dropped or protected is so wherever it is.
+    assert!(tlb.recall(far, Access::Read));
+    assert!(tlb.protect(host));
+    assert!(!tlb.recall(0x8000, Access::Write));
+    assert!(tlb.recall(0x8000, Access::Read));
+    tlb.flush_page(far, None);
+    assert!(!tlb.recall(far, Access::Read));
+    tlb.fill(far, Access::Read, &walk(RAM), &view).expect("RAM");
+    tlb.flush_all();
+    assert!(!tlb.recall(0x8000, Access::Read));
+}
