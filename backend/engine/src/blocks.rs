@@ -231,14 +231,7 @@ impl Blocks {
         let begin = ticks();
         let host = self.code.next_offset();
         let base = self.code.exec_base() + u64::from(host);
-        match site.reach {
-            Reach::Flat => {}
-            Reach::Pair(Some(next)) => {
-                cx.note_code(site.place);
-                cx.note_code(next);
-            }
-            _ => cx.note_code(site.place),
-        }
+        site.places().for_each(|place| cx.note_code(place));
         let source = cx.code_at(site);
         // Taken before the translation: if the guest's code changes meanwhile, this is not what the
         // next fence finds, and the block goes. Taken afterwards it could match the new code while
@@ -414,7 +407,7 @@ impl Blocks {
     /// True if the target of edge `edge` must be looked up.
     pub fn is_loose(&self, edge: u32) -> bool {
         let source = self.edges[edge as usize].source;
-        self.blocks[source as usize].site.reach == Reach::Once
+        matches!(self.blocks[source as usize].site.reach, Reach::Once { .. })
     }
 
     fn link(&mut self, edge: u32, to: u32) {

@@ -22,8 +22,8 @@ pub(crate) enum Reach {
     /// One instruction, which may end in the page that is at this host address.
     Pair(Option<u64>),
     /// One instruction, whose neighbours must be looked up each time: what protects the memory has
-    /// a finer grain than pages.
-    Once,
+    /// a finer grain than pages. What follows its first `first` bytes is at this host address.
+    Once { first: u64, next: Option<u64> },
 }
 
 /// What tells a block from others, and where its bytes are.
@@ -75,13 +75,36 @@ impl Site {
         }
     }
 
-    /// As `page`, for one instruction alone.
-    pub fn once(self) -> Self {
+    /// As `page`, for one instruction alone, of which `first` bytes are here and the others at
+    /// `next`.
+    pub fn once(self, first: u64, next: Option<u64>) -> Self {
         Self {
             space: self.space | ONCE,
-            reach: Reach::Once,
+            reach: Reach::Once { first, next },
             ..self
         }
+    }
+
+    /// As it is, with the number of its two places in its key: they are not successive.
+    pub fn numbered(self, number: u64) -> Self {
+        let space = PAIR | ONCE | number << MODE_BITS | u64::from(self.mode);
+        Self { space, ..self }
+    }
+
+    /// How many bytes there are before others follow that are elsewhere; where those are.
+    fn split(&self) -> Option<(u64, Option<u64>)> {
+        match self.reach {
+            Reach::Flat | Reach::Page => None,
+            Reach::Pair(next) => Some((PAGE_SIZE - self.place % PAGE_SIZE, next)),
+            Reach::Once { first, next } => Some((first, next)),
+        }
+    }
+
+    /// Addresses of RAM whose pages its bytes are in.
+    pub fn places(&self) -> impl Iterator<Item = u64> {
+        let first = (self.reach != Reach::Flat).then_some(self.place);
+        let next = self.split().and_then(|(_, next)| next);
+        first.into_iter().chain(next)
     }
 
     /// Where a direct exit of this block leads that is linked: the same page, or anywhere in flat
@@ -107,16 +130,15 @@ impl Site {
                 span: limits.span.min(PAGE_SIZE - self.pc % PAGE_SIZE),
                 ..limits
             },
-            Reach::Pair(_) | Reach::Once => Limits { insns: 1, ..limits },
+            Reach::Pair(_) | Reach::Once { .. } => Limits { insns: 1, ..limits },
         }
     }
 
     /// Place of the block's byte number `len - 1`.
     pub fn last_place(&self, len: u64) -> u64 {
         let last = len.saturating_sub(1);
-        let room = PAGE_SIZE - self.place % PAGE_SIZE;
-        match self.reach {
-            Reach::Pair(Some(next)) if last >= room => next + (last - room),
+        match self.split() {
+            Some((room, Some(next))) if last >= room => next + (last - room),
             _ => self.place + last,
         }
     }
@@ -174,19 +196,16 @@ impl CodeSource for CodeAt<'_> {
             return self.flat.read(pc, out);
         }
         let offset = pc.wrapping_sub(self.site.pc);
-        let room = PAGE_SIZE - place % PAGE_SIZE;
-        let Reach::Pair(next) = reach else {
-            return if offset < room {
-                self.rams.read(place + offset, out)
-            } else {
-                0
-            };
-        };
+        let whole = (PAGE_SIZE - place % PAGE_SIZE, None);
+        let (room, next) = self.site.split().unwrap_or(whole);
         if offset >= room {
             return next.map_or(0, |next| self.rams.read(next + (offset - room), out));
         }
-        let have = self.rams.read(place + offset, out);
-        let rest = &mut out[have..];
+        let (here, rest) = out.split_at_mut(out.len().min((room - offset) as usize));
+        let have = self.rams.read(place + offset, here);
+        if have < here.len() {
+            return have;
+        }
         have + next.map_or(0, |next| self.rams.read(next, rest))
     }
 

@@ -417,23 +417,26 @@ impl<G: SystemGuest> SystemVcpu<G> {
 
     /// Host address to enter; `None` if the fetch raised an exception, which was taken.
     fn find(&mut self, next: Next) -> Result<Option<u64>, EngineError> {
-        let (pc, cache) = match next {
-            Next::Pc(pc) => (pc, false),
-            Next::Indirect(pc) => (pc, true),
+        let pc = match next {
+            Next::Pc(pc) | Next::Indirect(pc) => pc,
             Next::Edge(edge) => {
                 self.stats.lookups += 1;
                 return self.find_edge(edge);
             }
         };
-        self.stats.lookups += 1;
         self.trace[self.traced % TRACE] = pc;
         self.traced += 1;
+        if let Some(code) = self.core.find_cached(pc) {
+            return Ok(Some(code));
+        }
+        self.stats.lookups += 1;
         match self.site(pc) {
             Ok((site, cacheable, global)) => {
-                if cache && cacheable {
+                // Trap handlers and what follows a return are met again and again, too.
+                if cacheable {
                     self.banks.note(pc, global);
                 }
-                self.core.find_site(site, cache && cacheable).map(Some)
+                self.core.find_site(site, cacheable).map(Some)
             }
             Err(exception) => {
                 G::set_pc(self.core.state_mut(), pc);
@@ -472,7 +475,7 @@ impl<G: SystemGuest> SystemVcpu<G> {
         } = self.mmu.code(state, pc)?;
         let site = Site::page(pc, self.mode, host);
         if !whole {
-            return Ok((site.once(), false, global));
+            return Ok((self.once(site), false, global));
         }
         if pc % PAGE_SIZE <= PAGE_SIZE - G::INSN_MAX {
             return Ok((site, true, global));
@@ -486,6 +489,21 @@ impl<G: SystemGuest> SystemVcpu<G> {
             None => (None, false),
         };
         Ok((self.pair(site, next), true, both))
+    }
+
+    /// `site` for an instruction whose first part alone is known to be allowed.
+    fn once(&mut self, site: Site) -> Site {
+        let (first, state) = (G::INSN_ALIGN, self.core.state());
+        let next = self.mmu.code(state, site.pc.wrapping_add(first)).ok();
+        let next = next.map(|next| next.host);
+        let once = site.once(first, next);
+        if next == Some(site.place + first) {
+            return once;
+        }
+        let mut inner = self.core.engine().lock();
+        let count = inner.pairs.len() as u64;
+        let number = *inner.pairs.entry((once.space, next)).or_insert(count);
+        once.numbered(number)
     }
 
     /// `site` for an instruction that may lie across two pages.
