@@ -37,6 +37,9 @@ pub const PATTERN: i32 = 64;
 /// Accesses of 4 bytes only.
 pub const NARROW: u64 = DEVICE + 0x1000;
 
+/// The log of a test whose program finds nothing wrong.
+pub const NOTHING: [u64; 0] = [];
+
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -2,5 +2,6 @@
 
 mod asm;
 mod bench;
+mod code;
 mod fetch;
 mod memory;
