@@ -304,7 +304,8 @@ fn devices_of_every_kind_are_built() {
     std::fs::write(&disk, vec![0; 1 << 20]).unwrap();
     let line = format!(
         "-drive file={},format=raw,if=virtio -snapshot \
-         -netdev user,id=n,hostfwd=tcp:127.0.0.1:0-:22 -device virtio-net-device,netdev=n -device virtio-rng-pci -device virtio-balloon-pci \
+         -netdev user,id=n,hostfwd=tcp:127.0.0.1:0-:22 -device virtio-net-device,netdev=n \
+         -device virtio-rng-pci -device virtio-balloon-pci \
          -device virtio-serial-pci -chardev null,id=c -device virtconsole,chardev=c -nodefaults \
          -serial stdio -uuid 12345678-1234-1234-1234-123456789abc -name test -rtc base=2020-01-01",
         disk.display()
