@@ -230,6 +230,12 @@ impl VcpuRef {
         tag.store(pc, Ordering::Relaxed);
     }
 
+    /// Host address of the code for `pc`, if the jump cache in use knows it.
+    pub fn probe_jump_cache(&self, pc: u64) -> Option<u64> {
+        let (tag, target) = self.jump_cache(self.current(), jump_cache_index(pc));
+        (tag.load(Ordering::Relaxed) == pc).then(|| target.load(Ordering::Relaxed))
+    }
+
     /// Forgets `pc`, in all jump caches.
     pub fn forget(&self, pc: u64) {
         for bank in 0..self.banks {

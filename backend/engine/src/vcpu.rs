@@ -259,6 +259,19 @@ impl<G: Guest> Vcpu<G> {
         }
     }
 
+    /// Host address of the block at `pc` if the jump cache knows it. Then this vCPU counts as
+    /// running.
+    pub(crate) fn find_cached(&self, pc: u64) -> Option<u64> {
+        let cell = self.shared.cell();
+        cell.running.store(1, Ordering::SeqCst);
+        let code = self.shared.probe_jump_cache(pc);
+        if code.is_none() || self.engine.stop.load(Ordering::SeqCst) {
+            cell.running.store(0, Ordering::SeqCst);
+            return None;
+        }
+        code
+    }
+
     /// Host address of the block at `site`; if `cache`, it is worth a place in the jump cache. On
     /// return this vCPU counts as running.
     pub(crate) fn find_site(&self, site: Site, cache: bool) -> Result<u64, EngineError> {

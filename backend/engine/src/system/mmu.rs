@@ -172,7 +172,11 @@ impl<G: SystemGuest> Mmu<G> {
     /// # Errors
     /// The exception of the fetch.
     pub fn code(&mut self, state: &G::State, pc: u64) -> Result<CodePage, G::Exception> {
-        if let Some((host, global)) = self.tlb.code(pc) {
+        let known = self.tlb.code(pc).or_else(|| {
+            self.tlb.recall(pc, Access::Exec);
+            self.tlb.code(pc)
+        });
+        if let Some((host, global)) = known {
             let host = host as u64;
             return Ok(CodePage {
                 host,
@@ -227,6 +231,7 @@ impl<G: SystemGuest> Mmu<G> {
         kind: MemKind,
     ) -> Result<Place, G::Exception> {
         let (access, tag) = access_of(kind);
+        self.tlb.recall(va, tag);
         if let Some(physical) = self.tlb.lookup(va, tag)
             && !self.may_be_direct(va, tag, physical)
         {
