@@ -111,9 +111,20 @@ pub fn open_networks(config: &Config) -> Result<Networks, SystemError> {
             origin: netdev.origin.clone(),
             source,
         })?;
+        tell_ports(config, netdev, &started);
         networks.insert(netdev.id.clone(), Arc::new(started));
     }
     Ok(networks)
+}
+
+/// Tells which ports the host chose for forwards that leave it the choice.
+fn tell_ports(config: &Config, netdev: &Netdev, network: &UserNet) {
+    let forwards = netdev.user.forwards.iter().zip(network.forwards());
+    for (forward, host) in forwards.filter(|(forward, _)| forward.host.port() == 0) {
+        let (id, guest) = (&netdev.id, forward.guest.port());
+        let text = format_args!("network {id}: port {guest} of the guest is {host}");
+        config.speaker.say(text);
+    }
 }
 
 /// Wires that lead nowhere, in place of networks.

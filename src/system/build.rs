@@ -45,7 +45,7 @@ pub struct Parts {
     pub lines: Lines,
     /// The flash images.
     pub flash: [Option<Flash>; 2],
-    /// Beats when the guest writes to its serial port.
+    /// Beats when the guest writes to a line.
     pub pulse: Arc<Pulse>,
 }
 
@@ -55,7 +55,10 @@ impl Parts {
         let mut parts = Self::without_lines(config)?;
         parts.networks = backends::open_networks(config)?;
         // The terminal last: errors of the others are shown on it as it was found.
-        parts.lines = lines::open(&config.chardevs, &parts.controls(config))?;
+        let lines = lines::open(&config.chardevs, &parts.controls(config))?;
+        let beating = |line| -> Arc<dyn CharBackend> { Beating::new(line, parts.pulse.clone()) };
+        let lines = lines.into_iter();
+        parts.lines = lines.map(|(id, line)| (id, beating(line))).collect();
         Ok(parts)
     }
 
@@ -89,8 +92,7 @@ impl Parts {
     /// The serial port's line.
     pub fn serial(&self, config: &Config) -> Arc<dyn CharBackend> {
         let line = config.serial.as_ref().and_then(|id| self.lines.get(id));
-        let line = line.cloned().unwrap_or_else(|| Arc::new(Null));
-        Beating::new(line, self.pulse.clone())
+        line.cloned().unwrap_or_else(|| Arc::new(Null))
     }
 
     /// Puts the board together and plugs everything in. `pins` are the vCPUs' interrupt pins.

@@ -311,6 +311,7 @@ fn devices_of_every_kind_are_built() {
         disk.display()
     );
     let mut machine = Machine::start(&line);
+    machine.expect("network n: port 22 of the guest is 127.0.0.1:", 1);
     machine.expect(PROMPT, 1);
     machine.type_in("poweroff\r");
     machine.end(0);
