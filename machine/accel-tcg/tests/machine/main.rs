@@ -4,4 +4,5 @@ mod asm;
 mod bench;
 mod code;
 mod fetch;
+mod interrupts;
 mod memory;
