@@ -116,3 +116,71 @@ fn the_usual_line_of_a_boot() {
     assert_eq!(machine.bios, config::Bios::BuiltIn);
     assert!(machine.disks[0].snapshot);
 }
+
+#[test]
+fn no_line_makes_the_parser_panic() {
+    const PIECES: &[&str] = &[
+        "on",
+        "off",
+        "none",
+        "user",
+        "virt",
+        "0",
+        "1",
+        "-1",
+        "4096",
+        "99999999999999999999",
+        "0x",
+        "x",
+        "é",
+        ":",
+        "-",
+        ".",
+        "/",
+        "=",
+        ",",
+        ",,",
+        "no",
+        "id=a",
+        "file=a",
+        "if=virtio",
+        "size=",
+        "hostfwd=tcp::1-:2",
+        "net=10.0.2.0/",
+        "mac=",
+        "addr=",
+        "bus=",
+        "G",
+        "T",
+        "help",
+        "base=",
+        "2000-01-01T",
+        "cpus=",
+        "sockets=",
+        "cores=",
+        "node-name=",
+        "driver=",
+        "unix:",
+    ];
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut random = |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state % below as u64) as usize
+    };
+    for _ in 0..20_000 {
+        let mut words = Vec::new();
+        for _ in 0..=random(3) {
+            let option = &OPTIONS[random(OPTIONS.len())];
+            words.push(OsString::from(format!("-{}", option.names[0])));
+            let pieces = (0..random(8)).map(|_| PIECES[random(PIECES.len())]);
+            let value: String = pieces.collect();
+            if option.value.is_some() {
+                words.push(value.into());
+            }
+        }
+        // What it says does not matter here.
+        let _ = parse(&words);
+    }
+}
