@@ -93,7 +93,15 @@ const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "M-mode, no paging (U-Boot)",
         arguments: &["--bios", "none"],
-        figures: &[("crc32_cpu", "crc32 of 256 MiB", Unit::CpuSeconds, Some(0.5))],
+        figures: &[
+            ("crc32_cpu", "crc32 of 256 MiB", Unit::CpuSeconds, Some(0.5)),
+            (
+                "sha256_cpu",
+                "sha256 of 64 MiB",
+                Unit::CpuSeconds,
+                Some(0.5),
+            ),
+        ],
     },
     Scenario {
         name: "idle",

@@ -21,6 +21,7 @@ const HOST_PACKAGES: &[&str] = &[
     "debian-archive-keyring",
     "dpkg",
     "e2fsprogs",
+    "g++",
     "gcc-riscv64-linux-gnu",
     "libc6-dev-riscv64-cross",
     "qemu-user",

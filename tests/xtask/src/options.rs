@@ -34,7 +34,9 @@ Options of `boot`, whose emulators all answer to the options of `qemu-system-ris
   -- ARGUMENTS           further arguments for the emulator
 
 Stages: fmt clippy cargo demo guest-c qemu sysroot debian torture crash random
-        stress boot disk controls
+        stress fuzz boot disk controls
+
+ISOMORPH_FUZZ_SECONDS says how long each target of `fuzz` runs (60).
 
 The inputs live in target/test-inputs, or where ISOMORPH_TEST_CACHE says.
 ";

@@ -18,6 +18,21 @@ const SCRIPT: &str = include_str!("sandbox.sh");
 /// Where the emulator's program lies inside the tree.
 pub const EMULATOR: &str = "/usr/bin/isomorph-under-test";
 
+/// `unshare`'s option for more users than root; `/etc/subuid` grants them, and package uidmap's
+/// programs hand them out.
+const WHOLE_USERS: &str = "--map-auto";
+
+/// A command outside any tree for which files may belong to every user: as root, or in a user
+/// namespace.
+pub fn with_users(program: &str) -> Command {
+    if apt::is_root() {
+        return Command::new(program);
+    }
+    let mut command = Command::new("/usr/bin/unshare");
+    command.args(["--user", "--map-root-user", WHOLE_USERS, program]);
+    command
+}
+
 /// A root tree and the way to run programs in it.
 #[derive(Debug)]
 pub struct Sandbox {
@@ -55,7 +70,7 @@ impl Sandbox {
         })
     }
 
-    /// The same with more users than root; without root, `/etc/subuid` must grant them.
+    /// The same with more users than root.
     pub fn whole_users(mut self) -> Self {
         self.users = true;
         self
@@ -68,7 +83,7 @@ impl Sandbox {
         if self.register || !apt::is_root() {
             command.args(["--user", "--map-root-user"]);
             if self.users {
-                command.arg("--map-auto");
+                command.arg(WHOLE_USERS);
             }
         }
         command.args([

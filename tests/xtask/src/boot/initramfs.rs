@@ -7,8 +7,8 @@ use super::figures::{Figures, Work};
 use super::machine::{self, Emulator, Guest};
 use super::options::{Bios, BootOptions};
 use super::recipes::Files;
-use super::work::{self, Expected};
-use super::{Failure, figures};
+use super::work::Expected;
+use super::{Failure, bare, figures};
 
 /// What the first process prints.
 pub const MARKER: &str = "INIT-MARKER ";
@@ -33,10 +33,10 @@ pub fn run(
     promise: Promise,
 ) -> Result<Figures, Failure> {
     if matches!(options.bios, Bios::Uboot | Bios::None) {
-        return uboot(emulator, options, files);
+        return bare::uboot(emulator, options, files);
     }
     if options.demo_kernel {
-        return demo_kernel(emulator, options, files);
+        return bare::demo_kernel(emulator, options, files);
     }
     let lab = match (&options.lab, options.idle) {
         (Some(lab), _) => lab,
@@ -117,72 +117,4 @@ pub fn idle(console: &mut Console, seconds: u64) -> Result<f64, Failure> {
     };
     let wall = used(after, false) - used(before, false);
     Ok((used(after, true) - used(before, true)) / wall)
-}
-
-/// The demo's kernel through its own tests, which it counts at the end.
-fn demo_kernel(
-    emulator: &Emulator,
-    options: &BootOptions,
-    files: &Files,
-) -> Result<Figures, Failure> {
-    let guest = Guest {
-        append: "demo",
-        disk: None,
-    };
-    let mut command = machine::command(emulator, options, files, &guest);
-    let mut console = Console::start(&mut command, options.timeout)?;
-    let marker = console.expect(" ok, 0 failed")?;
-    let mut figures = Figures::new("the demo's kernel".to_owned(), marker);
-    let (_, end) = console.end()?;
-    figures.end = end;
-    Ok(figures)
-}
-
-/// U-Boot to its prompt, where it answers, and off.
-fn uboot(emulator: &Emulator, options: &BootOptions, files: &Files) -> Result<Figures, Failure> {
-    let guest = Guest {
-        append: "",
-        disk: None,
-    };
-    let mut command = machine::command(emulator, options, files, &guest);
-    let mut console = Console::start(&mut command, options.timeout)?;
-    console.expect("Hit any key to stop autoboot")?;
-    console.send("\n")?;
-    let prompt = console.expect("\n=> ")?;
-    console.send("version\n")?;
-    let (version, _) = console.expect_line("U-Boot ")?;
-    console.expect("=> ")?;
-    let mut figures = Figures::new(format!("U-Boot {version}"), prompt);
-    if !options.quick {
-        figures.works.push(checksum(&mut console)?);
-    }
-    figures.memory = console.memory(figures::ram_kib(options));
-    console.send("poweroff\n")?;
-    let (_, end) = console.end()?;
-    figures.end = end;
-    Ok(figures)
-}
-
-/// A checksum over 256 MiB of zeros: work on a bare CPU, mostly.
-fn checksum(console: &mut Console) -> Result<Work, Failure> {
-    console.send("mw.q 0x84000000 0 0x2000000\n")?;
-    console.expect("=> ")?;
-    let before = console.now();
-    console.send("crc32 0x84000000 0x10000000\n")?;
-    let (line, after) = console.expect_line("==> ")?;
-    let right = format!("{:08x}", work::crc32_of_zeros(0x1000_0000));
-    if line != right {
-        return Err(console.failure(&format!("crc32: {line:?} instead of {right:?}")));
-    }
-    console.expect("=> ")?;
-    let (wall, cpu) = (
-        after.wall.saturating_sub(before.wall),
-        after.cpu.saturating_sub(before.cpu),
-    );
-    Ok(Work {
-        name: "crc32".to_owned(),
-        guest_seconds: None,
-        wall,
-        cpu,
-    })
 }

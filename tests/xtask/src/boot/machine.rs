@@ -125,10 +125,12 @@ fn firmware(command: &mut Command, bios: Bios, files: &Files) {
         Bios::Uboot => {
             command.arg("-bios").arg(&files.opensbi);
             command.arg("-kernel").arg(&files.uboot_smode);
+            command.arg("-initrd").arg(&files.initramfs_disk);
         }
         Bios::None => {
             command.args(["-bios", "none"]);
             command.arg("-kernel").arg(&files.uboot);
+            command.arg("-initrd").arg(&files.initramfs_disk);
         }
     }
 }

@@ -3,6 +3,7 @@
 //! The guests are Debian's: kernel, busybox, firmware and a root file system, fetched by package
 //! name. Every emulator gets the same command line and is driven over its console alone.
 
+mod bare;
 mod console;
 mod cpio;
 mod disk;

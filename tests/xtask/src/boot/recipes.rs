@@ -13,7 +13,7 @@ use crate::error::{AtPath, Error, Result};
 use crate::inputs;
 use crate::paths::Paths;
 use crate::process::{self, step};
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Sandbox, with_users};
 use crate::stages;
 
 /// Debian's name of the machine.
@@ -199,7 +199,7 @@ fn disk_files(paths: &Paths, second_stage: &str, part: &Path) -> Result<()> {
     inputs::write_program(&script, second_stage.as_bytes())?;
     install(paths, &root, &scratch)?;
     image(&root, part)?;
-    inputs::remove(&root)?;
+    step(with_users("rm").arg("-rf").arg(&root))?;
     inputs::remove(&scratch)
 }
 
@@ -234,7 +234,7 @@ fn install(paths: &Paths, root: &Path, scratch: &Path) -> Result<()> {
 /// Makes the disk images of a tree.
 fn image(root: &Path, part: &Path) -> Result<()> {
     let (raw, qcow2) = (part.join("root.ext4"), part.join("root.qcow2"));
-    let mut make = Command::new("/usr/sbin/mkfs.ext4");
+    let mut make = with_users("/usr/sbin/mkfs.ext4");
     make.args(["-q", "-L", "lab", "-d"])
         .arg(root)
         .arg(&raw)

@@ -8,6 +8,7 @@ mod debian;
 mod demo;
 mod disk;
 mod elf;
+mod fuzz;
 mod guest_c;
 mod harness;
 mod qemu;
@@ -68,13 +69,14 @@ pub const STAGES: &[StageEntry] = &[
     ("crash", crash::run),
     ("random", random::run),
     ("stress", stress::run),
+    ("fuzz", fuzz::run),
     ("boot", boot::run),
     ("disk", disk::run),
     ("controls", controls::run),
 ];
 
 /// Stages that run no guest themselves, so that they need neither inputs nor the release build.
-const HOST_ONLY: &[&str] = &["fmt", "clippy"];
+const HOST_ONLY: &[&str] = &["fmt", "clippy", "fuzz"];
 
 /// Stages that boot machines, whose guests are other inputs than user mode's.
 const MACHINES: &[&str] = &["boot", "disk"];
