@@ -5,7 +5,7 @@ use isomorph_engine::Mailbox;
 use isomorph_frontend::{SystemGuest, TimeScale};
 use isomorph_machine::{Everyone, LifeWatch, Peers, RunState, Work};
 use isomorph_softmmu::ViewWatch;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 type Mail<G> = Arc<Mailbox<<G as isomorph_frontend::Guest>::State>>;
@@ -77,20 +77,24 @@ impl<G: SystemGuest> Peers<G::State> for All<G> {
     }
 
     fn run_on(&self, ids: &[u32], work: Everyone<G::State>) {
-        let done = Arc::new(AtomicUsize::new(0));
-        let vcpus: Vec<Mail<G>> = ids.iter().filter_map(|&id| self.get(id)).collect();
-        for vcpu in &vcpus {
-            let (work, done) = (work.clone(), done.clone());
-            vcpu.post(Box::new(move |state| {
-                work(state);
-                done.fetch_add(1, Ordering::SeqCst);
-            }));
-        }
+        let vcpus = ids.iter().filter_map(|&id| self.get(id));
+        let waiting: Vec<_> = vcpus
+            .map(|vcpu| {
+                let done = Arc::new(AtomicBool::new(false));
+                let (work, is_done) = (work.clone(), done.clone());
+                vcpu.post(Box::new(move |state| {
+                    work(state);
+                    is_done.store(true, Ordering::SeqCst);
+                }));
+                (vcpu, done)
+            })
+            .collect();
         // One that is not in generated code sees to its mailbox before it is there again. The
-        // caller is not, so two that wait for each other both go on.
-        let waiting = |vcpu: &&Mail<G>| vcpu.is_running();
-        while done.load(Ordering::SeqCst) < vcpus.len() && vcpus.iter().any(|vcpu| waiting(&vcpu)) {
-            std::thread::yield_now();
+        // caller is not, so two that wait for each other both go on, whatever the others do.
+        for (vcpu, done) in waiting {
+            while !done.load(Ordering::SeqCst) && vcpu.is_running() {
+                std::thread::yield_now();
+            }
         }
     }
 

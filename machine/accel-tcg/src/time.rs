@@ -2,7 +2,7 @@
 
 use isomorph_engine::host_ticks;
 use isomorph_frontend::TimeScale;
-use isomorph_machine::{Clock, Deadline, Timebase};
+use isomorph_machine::{Clock, Deadline, TimeWatch, Timebase};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -90,6 +90,7 @@ impl Time {
     /// Keeps the scale true from now on, and tells `listener`.
     pub fn keep(&self, listener: Weak<dyn Listener>) {
         *lock(&self.listener) = Some(listener);
+        self.base.watch(self.me.clone());
         self.rearm();
     }
 
@@ -151,6 +152,12 @@ impl Time {
         if let Some(listener) = listener {
             listener.scale_changed(scale);
         }
+    }
+}
+
+impl TimeWatch for Time {
+    fn time_set(&self) {
+        self.resync();
     }
 }
 

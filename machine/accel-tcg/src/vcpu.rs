@@ -58,6 +58,13 @@ impl<G: SystemGuest> Outside<G> for Around<G> {
         clock.arm(key, at, Arc::downgrade(&timer));
     }
 
+    fn resumed(&self) {
+        let firmware = self.connected.get().and_then(|c| c.firmware.as_ref());
+        if let Some(firmware) = firmware {
+            firmware.resumed(self.id);
+        }
+    }
+
     fn call(&self, state: &mut G::State) -> Option<After> {
         let firmware = self.connected.get()?.firmware.as_ref()?;
         G::note_counters(state, host_ticks());
@@ -186,16 +193,15 @@ impl<G: SystemGuest> Vcpu for TcgVcpu<G> {
     }
 
     fn describe(&self) -> String {
-        let mut text = format!("vCPU {}", self.id);
+        let mut text = String::new();
         if self.core.is_halted() {
-            text.push_str(" (stopped)");
+            text.push_str("stopped, waits to be started\n");
         }
-        text.push('\n');
         let dump = G::dump(self.core.state());
         for row in dump.chunks(4) {
             for (name, value) in row {
                 // Writing to a string cannot fail.
-                let _ = write!(text, "{name:>10} {value:016x}");
+                let _ = write!(text, " {name:>13} {value:016x}");
             }
             text.push('\n');
         }

@@ -124,10 +124,12 @@ impl Virt {
             let image = self.load_image("kernel", bytes, kernel_base)?;
             kernel = Some(image.entry);
             if let Some(initrd) = images.initrd {
-                let near = kernel_base + (self.config().ram_bytes / 2).min(INITRD_DISTANCE);
+                // Headers can name any end: then there is no RAM at that address.
+                let distance = (self.config().ram_bytes / 2).min(INITRD_DISTANCE);
+                let near = kernel_base.saturating_add(distance);
                 let at = align_up(near.max(image.end), PAGE);
                 self.put("initial RAM disk", at, initrd)?;
-                chosen.initrd = Some((at, at + initrd.len() as u64));
+                chosen.initrd = Some((at, at.saturating_add(initrd.len() as u64)));
             }
         }
         self.describe(images);

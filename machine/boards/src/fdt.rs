@@ -5,6 +5,15 @@ use crate::spec::{MachineSpec, Role, Slot};
 use crate::virt::{IsaDescription, VirtConfig};
 use vm_fdt::{Error, FdtWriter};
 
+/// Bytes that a cache-block operation works on (the binding riscv/cpus).
+const CACHE_BLOCK: u32 = 64;
+/// Extensions with such operations, and the properties that tell their size.
+const BLOCK_SIZES: [(&str, &str); 3] = [
+    ("zicbom", "riscv,cbom-block-size"),
+    ("zicbop", "riscv,cbop-block-size"),
+    ("zicboz", "riscv,cboz-block-size"),
+];
+
 /// What `/chosen` tells the kernel.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Chosen {
@@ -173,6 +182,11 @@ impl Tree<'_> {
             .property_string_list("riscv,isa-extensions", list)?;
         if let Some(mmu_type) = mmu_type {
             self.fdt.property_string("mmu-type", mmu_type)?;
+        }
+        for (extension, name) in BLOCK_SIZES {
+            if extensions.iter().any(|known| known == extension) {
+                self.fdt.property_u32(name, CACHE_BLOCK)?;
+            }
         }
         self.fdt.property_phandle(Handles::cpu(hart))?;
         let intc = self.fdt.begin_node("interrupt-controller")?;

@@ -228,6 +228,37 @@ fn what_does_not_fit_is_refused() {
     assert!(matches!(refused, Err(BoardError::Room { .. })));
 }
 
+/// An executable of one byte at the start of RAM that wants `bytes` of memory.
+fn greedy(bytes: u64) -> Vec<u8> {
+    let mut file = b"\x7fELF\x02\x01\x01".to_vec();
+    file.resize(16, 0);
+    file.extend([2, 0, 243, 0, 1, 0, 0, 0]);
+    file.extend([0x8000_0000, 64, 0u64].map(u64::to_le_bytes).concat());
+    file.extend([0, 0, 0, 0, 64, 0, 56, 0, 1, 0, 0, 0, 0, 0, 0, 0]);
+    file.extend([1, 0, 0, 0, 5, 0, 0, 0]);
+    let fields = [120, 0x8000_0000, 0x8000_0000, 1, bytes, 1u64];
+    file.extend(fields.map(u64::to_le_bytes).concat());
+    file.push(0x13);
+    file
+}
+
+#[test]
+fn headers_that_want_all_memory_are_no_accident() {
+    let b = bench(1, 16);
+    for want in [u64::MAX, u64::MAX - (16 << 20), 1 << 63] {
+        for initrd in [&b"rd"[..], b""] {
+            let (firmware, kernel) = (greedy(want), greedy(1));
+            let images = Images {
+                kernel: Some(&kernel),
+                initrd: Some(initrd),
+                ..Images::default()
+            };
+            let loaded = b.board.load(Firmware::File(&firmware), &images);
+            assert!(initrd.is_empty() || matches!(loaded, Err(BoardError::Room { .. })));
+        }
+    }
+}
+
 #[test]
 fn the_device_tree_names_every_device() {
     let b = bench(2, 128);

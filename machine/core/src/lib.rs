@@ -27,5 +27,5 @@ pub use irq::{IrqLatch, IrqLine, IrqSink};
 pub use life::{Life, LifeWatch, Reset, RunState, Shutdown};
 pub use runner::{Ended, Machine, RunError, Runner};
 pub use scripted::{ScriptError, Scripted, Step};
-pub use timebase::Timebase;
+pub use timebase::{TimeWatch, Timebase};
 pub use watchdog::{DumpSink, Pulse, Watchdog};

@@ -1,16 +1,29 @@
 //! The tick counter that timers and vCPUs share (riscv64: `mtime`, read by `rdtime`).
 
 use crate::clock::Clock;
-use std::sync::Arc;
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+/// Who wants to know that the counter was set: those who read it by other means.
+pub trait TimeWatch: Send + Sync {
+    /// The counter goes on from another value.
+    fn time_set(&self);
+}
 
 /// Counts ticks of a fixed frequency in virtual time; the guest may set it.
-#[derive(Debug)]
 pub struct Timebase {
     clock: Arc<dyn Clock>,
     frequency: u64,
     /// Ticks to add to those of the clock.
     offset: AtomicU64,
+    watch: Mutex<Option<Weak<dyn TimeWatch>>>,
+}
+
+impl fmt::Debug for Timebase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Timebase({} Hz)", self.frequency)
+    }
 }
 
 impl Timebase {
@@ -20,6 +33,7 @@ impl Timebase {
             clock,
             frequency: frequency.max(1),
             offset: AtomicU64::new(0),
+            watch: Mutex::new(None),
         })
     }
 
@@ -44,6 +58,16 @@ impl Timebase {
         let raw = scale(self.clock.virtual_ns(), self.frequency, NANOS);
         self.offset
             .store(ticks.wrapping_sub(raw), Ordering::Release);
+        let watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
+        let watch = watch.as_ref().and_then(Weak::upgrade);
+        if let Some(watch) = watch {
+            watch.time_set();
+        }
+    }
+
+    /// Calls `watch` whenever the counter is set from now on, instead of who was called so far.
+    pub fn watch(&self, watch: Weak<dyn TimeWatch>) {
+        *self.watch.lock().unwrap_or_else(PoisonError::into_inner) = Some(watch);
     }
 
     /// The virtual time at which the counter reaches `ticks`; `None`: not in 500 years.

@@ -38,6 +38,9 @@ pub trait Outside<G: SystemGuest>: Send + Sync {
     /// The guest asks its environment (the exception of [`TrapKind::Syscall`] is due, the pc is
     /// at the instruction). `None`: the guest takes the exception.
     fn call(&self, state: &mut G::State) -> Option<After>;
+
+    /// The wait that a call has asked for ([`After::Wait`]) is over.
+    fn resumed(&self);
 }
 
 /// Why [`SystemVcpu::run`] returned. The state is precise.
@@ -641,7 +644,10 @@ impl<G: SystemGuest> SystemVcpu<G> {
                 match after {
                     After::Continue => {}
                     After::Stop => self.halted = true,
-                    After::Wait => self.wait(),
+                    After::Wait => {
+                        self.wait();
+                        outside.resumed();
+                    }
                 }
             }
             None => {

@@ -156,6 +156,7 @@ impl Mmio for Aclint {
 
 impl Device for Aclint {
     fn reset(&self) {
+        self.time.set(0);
         self.change(|state| *state = AclintState::new(self.harts.len()));
     }
 }
