@@ -38,8 +38,9 @@ pub const TLB_ADDEND: usize = 24;
 /// Number of registers off which accesses are coalesced at a time.
 pub(crate) const ADDENDS: usize = 4;
 
-/// Head of a vCPU's memory; the guest state follows at [`GUEST_OFFSET`] and (unless there is a
-/// software TLB) the jump cache at [`JUMP_CACHE_OFFSET`]. The whole lies in one zero-initialised allocation.
+/// Head of a vCPU's memory; the guest state follows at [`GUEST_OFFSET`] and, unless there is a
+/// software TLB, the jump cache at [`JUMP_CACHE_OFFSET`]. The whole lies in one zero-initialised
+/// allocation.
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub struct Header {
