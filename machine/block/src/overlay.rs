@@ -1,7 +1,7 @@
 //! Writes kept apart from the image, in a file without a name.
 
+use std::collections::HashMap;
 use std::fs::File;
-use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -12,12 +12,28 @@ use crate::{BlockBackend, BlockError, check_range};
 /// Writes are kept in pieces of this size.
 const CLUSTER: u64 = 1 << 16;
 
+/// One bit per cluster, 64 to a word: the clusters that were written. Words that are all clear are
+/// left out, for an image's size may be a lie.
+#[derive(Default)]
+struct Present(HashMap<u64, u64>);
+
+impl Present {
+    fn has(&self, cluster: u64) -> bool {
+        let word = self.0.get(&(cluster / 64));
+        word.is_some_and(|word| word >> (cluster % 64) & 1 != 0)
+    }
+
+    fn add(&mut self, cluster: u64) {
+        *self.0.entry(cluster / 64).or_default() |= 1 << (cluster % 64);
+    }
+}
+
 /// A disk whose changes are gone with the process.
 pub struct Overlay {
     base: Arc<dyn BlockBackend>,
     file: File,
-    /// One bit per cluster: it is in `file`.
-    present: RwLock<Vec<u64>>,
+    /// What is in `file`.
+    present: RwLock<Present>,
 }
 
 impl Overlay {
@@ -37,27 +53,25 @@ impl Overlay {
             path: folder,
             source,
         })?;
-        let words = base.capacity().div_ceil(CLUSTER).div_ceil(64);
-        let words = usize::try_from(words).map_err(io::Error::other)?;
         Ok(Overlay {
             base,
             file,
-            present: RwLock::new(vec![0; words]),
+            present: RwLock::default(),
         })
     }
 
-    fn shared(&self) -> RwLockReadGuard<'_, Vec<u64>> {
+    fn shared(&self) -> RwLockReadGuard<'_, Present> {
         self.present.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn exclusive(&self) -> RwLockWriteGuard<'_, Vec<u64>> {
+    fn exclusive(&self) -> RwLockWriteGuard<'_, Present> {
         self.present.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Brings the base's contents of a cluster that `offset..offset + length` covers in part.
     fn prepare(
         &self,
-        present: &[u64],
+        present: &Present,
         cluster: u64,
         offset: u64,
         length: u64,
@@ -65,7 +79,7 @@ impl Overlay {
         let start = cluster * CLUSTER;
         let size = CLUSTER.min(self.capacity() - start);
         let whole = offset == start && length == size;
-        if !has(present, cluster) && !whole {
+        if !present.has(cluster) && !whole {
             let mut data = vec![0; size as usize];
             self.base.read_at(&mut data, start)?;
             self.file.write_all_at(&data, start)?;
@@ -74,17 +88,13 @@ impl Overlay {
     }
 }
 
-fn has(present: &[u64], cluster: u64) -> bool {
-    present[(cluster / 64) as usize] >> (cluster % 64) & 1 != 0
-}
-
 /// The parts of a range, cluster by cluster: cluster, offset, length.
 fn clusters(offset: u64, length: u64) -> impl Iterator<Item = (u64, u64, u64)> {
     let end = offset + length;
     let mut at = offset;
     std::iter::from_fn(move || {
         let cluster = at / CLUSTER;
-        let here = (end - at).min((cluster + 1) * CLUSTER - at);
+        let here = (end - at).min(CLUSTER - at % CLUSTER);
         let part = (cluster, at, here);
         at += here;
         (here != 0).then_some(part)
@@ -106,7 +116,7 @@ impl BlockBackend for Overlay {
         for (cluster, at, length) in clusters(offset, data.len() as u64) {
             let start = (at - offset) as usize;
             let piece = &mut data[start..start + length as usize];
-            if has(&present, cluster) {
+            if present.has(cluster) {
                 self.file.read_exact_at(piece, at)?;
             } else {
                 self.base.read_at(piece, at)?;
@@ -123,7 +133,7 @@ impl BlockBackend for Overlay {
             let start = (at - offset) as usize;
             self.file
                 .write_all_at(&data[start..start + length as usize], at)?;
-            present[(cluster / 64) as usize] |= 1 << (cluster % 64);
+            present.add(cluster);
         }
         Ok(())
     }

@@ -3,7 +3,9 @@
 //! The image is somebody's file and may lie. Each call into the format's code is guarded: if an
 //! inconsistency makes it panic, that is the request's error, and the image takes no more.
 
+use std::fs::File;
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -36,11 +38,17 @@ impl Qcow2 {
     /// A file cannot be opened or is in use, or the image is no usable qcow2 image.
     pub fn open(path: &Path, read_only: bool) -> Result<Self, BlockError> {
         // Once by ourselves, so that "in use" and "no such file" are told from a bad image.
-        drop(open_file(path, read_only)?);
-        let opened = guard(|| {
+        let file = open_file(path, read_only)?;
+        let checked = match read_only {
+            true => Ok(()),
+            false => check_references(&file),
+        };
+        drop(file);
+        let open = || {
             let builder = imago::qcow2::Qcow2::<Storage>::builder_path(path).write(!read_only);
             builder.open(Gate { depth: 0 }).map(FormatAccess::new)
-        });
+        };
+        let opened = checked.and_then(|()| guard(open));
         let image = opened.map_err(|source| BlockError::Format {
             path: path.to_owned(),
             format: FORMAT,
@@ -167,6 +175,40 @@ impl From<Panicked> for io::Error {
 fn guard<T>(call: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|_| Err(Panicked.into()))
 }
+
+/// The header's fields that say where the reference table is (the format's specification,
+/// "Header").
+const HEADER_BYTES: usize = 72;
+const TABLE_OFFSET: usize = 48;
+const TABLE_CLUSTERS: usize = 56;
+/// Bits of an entry of the reference table that are no part of the offset.
+const ENTRY_FLAGS: u64 = 0x1ff;
+
+/// Refuses an image whose own header is not counted as used: the format's code would take the
+/// header's cluster for a new table, find no table for it, and so on until the stack is full.
+/// What is no image at all is left to the format's code.
+fn check_references(file: &File) -> io::Result<()> {
+    let mut header = [0; HEADER_BYTES];
+    let mut entry = [0; 8];
+    if file.read_exact_at(&mut header, 0).is_err() {
+        return Ok(());
+    }
+    let field = |at: usize| header[at..].iter().take(8);
+    let offset = field(TABLE_OFFSET).fold(0, |value, &byte| value << 8 | u64::from(byte));
+    let clusters = field(TABLE_CLUSTERS).take(4).any(|&byte| byte != 0);
+    // A table beyond the end of the file, or beyond what a file can have, is empty.
+    if i64::try_from(offset).is_ok() {
+        let _ = file.read_at(&mut entry, offset)?;
+    }
+    if clusters && u64::from_be_bytes(entry) & !ENTRY_FLAGS != 0 {
+        return Ok(());
+    }
+    Err(io::Error::new(io::ErrorKind::InvalidData, Unreferenced))
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("its header is not counted as used")]
+struct Unreferenced;
 
 /// Opens what an image names: locked, and not without end.
 struct Gate {

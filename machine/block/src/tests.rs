@@ -187,6 +187,70 @@ fn an_image_has_one_writer() {
 }
 
 #[test]
+fn an_image_that_does_not_count_its_header_is_not_written() {
+    let fixture = Fixture::new();
+    fixture.image(&["create", "-f", "qcow2", "a.qcow2", "1M"]);
+    let path = fixture.path("a.qcow2");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let table = u64::from_be_bytes(bytes[48..56].try_into().unwrap()) as usize;
+    bytes[table..table + 8].fill(0);
+    std::fs::write(&path, &bytes).unwrap();
+    assert!(matches!(
+        Qcow2::open(&path, false),
+        Err(BlockError::Format { .. })
+    ));
+    assert!(Qcow2::open(&path, true).is_ok());
+    bytes[48] = 0xff;
+    std::fs::write(&path, &bytes).unwrap();
+    assert!(Qcow2::open(&path, false).is_err());
+}
+
+/// A disk of any size that reads as zeros.
+struct Endless;
+
+impl BlockBackend for Endless {
+    fn capacity(&self) -> u64 {
+        1 << 60
+    }
+
+    fn read_only(&self) -> bool {
+        true
+    }
+
+    fn read_at(&self, data: &mut [u8], _: u64) -> Result<(), BlockError> {
+        data.fill(0);
+        Ok(())
+    }
+
+    fn write_at(&self, _: &[u8], _: u64) -> Result<(), BlockError> {
+        Err(BlockError::ReadOnly)
+    }
+
+    fn flush(&self) -> Result<(), BlockError> {
+        Ok(())
+    }
+
+    fn write_zeroes(&self, _: u64, _: u64, _: bool) -> Result<(), BlockError> {
+        Err(BlockError::ReadOnly)
+    }
+
+    fn discard(&self, _: u64, _: u64) -> Result<(), BlockError> {
+        Err(BlockError::ReadOnly)
+    }
+}
+
+#[test]
+fn a_snapshot_costs_what_is_written_not_what_an_image_claims() {
+    let disk = Overlay::temporary(Arc::new(Endless)).unwrap();
+    disk.write_at(b"new", 70_000).unwrap();
+    let mut data = [1; 4];
+    disk.read_at(&mut data, 69_999).unwrap();
+    assert_eq!(&data, b"\0new");
+    disk.read_at(&mut data, (1 << 60) - 4).unwrap();
+    assert_eq!(data, [0; 4]);
+}
+
+#[test]
 fn a_snapshot_leaves_the_image_alone() {
     let fixture = Fixture::new();
     let path = fixture.raw("disk", 4 * MIB);
