@@ -56,9 +56,10 @@ impl<G: SystemGuest> Tcg<G> {
     /// # Errors
     /// The host lacks something.
     pub fn new(guest: G, config: TcgConfig) -> Result<Arc<Self>, EngineError> {
+        let engine = Engine::for_machine(guest, config.engine)?;
         Ok(Arc::new(Self {
-            engine: Engine::for_machine(guest, config.engine)?,
-            all: All::new(),
+            all: All::new(engine.clone()),
+            engine,
             connected: Arc::new(OnceLock::new()),
             watched: Mutex::new(None),
         }))

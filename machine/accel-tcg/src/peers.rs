@@ -1,7 +1,7 @@
 //! The vCPUs of a machine, as firmware reaches them.
 
 use crate::time::{Listener, Time};
-use isomorph_engine::Mailbox;
+use isomorph_engine::{Engine, Mailbox};
 use isomorph_frontend::{SystemGuest, TimeScale};
 use isomorph_machine::{Everyone, LifeWatch, Peers, RunState, Work};
 use isomorph_softmmu::ViewWatch;
@@ -12,14 +12,16 @@ type Mail<G> = Arc<Mailbox<<G as isomorph_frontend::Guest>::State>>;
 
 /// The mailboxes of a machine's vCPUs, by number.
 pub(crate) struct All<G: SystemGuest> {
+    engine: Arc<Engine<G>>,
     mail: RwLock<Vec<Mail<G>>>,
     /// Set when the machine is complete.
     pub time: OnceLock<Arc<Time>>,
 }
 
 impl<G: SystemGuest> All<G> {
-    pub fn new() -> Arc<Self> {
+    pub fn new(engine: Arc<Engine<G>>) -> Arc<Self> {
         Arc::new(Self {
+            engine,
             mail: RwLock::default(),
             time: OnceLock::new(),
         })
@@ -77,6 +79,8 @@ impl<G: SystemGuest> Peers<G::State> for All<G> {
     }
 
     fn run_on(&self, ids: &[u32], work: Everyone<G::State>) {
+        // Before they are called: what they enter then is new.
+        self.engine.fence_instructions();
         let vcpus = ids.iter().filter_map(|&id| self.get(id));
         let waiting: Vec<_> = vcpus
             .map(|vcpu| {

@@ -20,7 +20,7 @@ pub trait Peers<S> {
 
     /// Has `work` done on each of `ids` before this returns, or before it next executes a guest
     /// instruction (a vCPU that sleeps or is itself in firmware counts as done). Never deadlocks
-    /// against the same call from another vCPU.
+    /// against the same call from another vCPU. It is an instruction fence for them, too.
     fn run_on(&self, ids: &[u32], work: Everyone<S>);
 
     /// Starts a vCPU that has stopped; `work` sets its state. The vCPU may still be on its way

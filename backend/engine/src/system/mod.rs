@@ -64,6 +64,12 @@ impl<G: SystemGuest> Engine<G> {
         }
     }
 
+    /// Whatever is entered from now on is translated from memory as it is now: an instruction
+    /// fence of all vCPUs, those in generated code aside.
+    pub fn fence_instructions(&self) {
+        self.drop_written(true);
+    }
+
     /// Looks again at the blocks of the pages that were written, and (if `fence`) of those that
     /// may be written unnoticed. The caller's vCPU is stopped.
     pub(crate) fn drop_written(&self, fence: bool) {
