@@ -48,6 +48,8 @@ pub const ECALL: u32 = 0x0000_0073;
 pub const SRET: u32 = 0x1020_0073;
 pub const MRET: u32 = 0x3020_0073;
 pub const WFI: u32 = 0x1050_0073;
+/// `wrs.nto`: gives way.
+pub const YIELD: u32 = 0x00d0_0073;
 pub const FENCE_I: u32 = 0x0000_100f;
 pub const FENCE: u32 = 0x0ff0_000f;
 pub const NOP: u32 = 0x0000_0013;

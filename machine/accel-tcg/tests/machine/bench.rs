@@ -6,8 +6,10 @@ use crate::asm::{
 };
 use isomorph_accel_tcg::{Services, Tcg, TcgConfig};
 use isomorph_engine::Config;
+use isomorph_frontend::TlbFlush;
 use isomorph_machine::{
-    Accel, Clock, Firmware, HostClock, IrqSink, Kick, Life, Registers, Timebase, Vcpu, VcpuConfig,
+    Accel, After, Clock, Firmware, HostClock, IrqSink, Kick, Life, Peers, Registers, Timebase,
+    Vcpu, VcpuConfig,
 };
 use isomorph_riscv::{HartState, RiscvMachine};
 use isomorph_softmmu::{AccessRules, AddressSpace, Backing, Mmio, RamBlock, Region};
@@ -40,7 +42,7 @@ pub const NARROW: u64 = DEVICE + 0x1000;
 /// The log of a test whose program finds nothing wrong.
 pub const NOTHING: [u64; 0] = [];
 
-const TIMEOUT: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -98,6 +100,64 @@ impl Mmio for Device {
     }
 }
 
+/// Firmware of a few calls: the number in `a7`, arguments in `a0` and `a1`.
+#[derive(Default)]
+pub struct Calls {
+    stopped: AtomicBool,
+}
+
+/// All other harts forget all translations; one address; do nothing, on their threads.
+pub const REMOTE_FENCE: u64 = 0;
+pub const REMOTE_FENCE_PAGE: u64 = 1;
+pub const REMOTE_NOTHING: u64 = 2;
+/// The hart stops.
+pub const STOP: u64 = 3;
+/// Starts hart 1 at `a0` with `a1`; `a0` is 1 if it had stopped.
+pub const START: u64 = 4;
+
+impl Firmware<HartState> for Calls {
+    fn call(&self, id: u32, state: &mut HartState, peers: &dyn Peers<HartState>) -> Option<After> {
+        let x = &mut state.regs.x;
+        let (number, a0, a1) = (x[17], x[10], x[11]);
+        state.regs.pc += 4;
+        let others: Vec<u32> = (0..peers.count()).filter(|other| *other != id).collect();
+        let run_on = |flush: Option<TlbFlush>| {
+            let work = move |state: &mut HartState| {
+                if let Some(flush) = flush {
+                    state.sys.fence(flush);
+                }
+            };
+            peers.run_on(&others, Arc::new(work));
+        };
+        match number {
+            REMOTE_FENCE => run_on(Some(TlbFlush::All)),
+            REMOTE_FENCE_PAGE => {
+                let (address, asid) = (a0, None);
+                run_on(Some(TlbFlush::Page { address, asid }));
+            }
+            REMOTE_NOTHING => run_on(None),
+            STOP => {
+                self.stopped.store(true, Ordering::SeqCst);
+                return Some(After::Stop);
+            }
+            _ => {
+                let stopped = self.stopped.swap(false, Ordering::SeqCst);
+                state.regs.x[10] = stopped.into();
+                if stopped {
+                    let work = move |state: &mut HartState| state.start_supervisor(a0, a1);
+                    peers.start(1, Box::new(work));
+                }
+            }
+        }
+        Some(After::Continue)
+    }
+
+    fn reset(&self, started: &[bool]) {
+        let stopped = started.get(1).is_some_and(|started| !started);
+        self.stopped.store(stopped, Ordering::SeqCst);
+    }
+}
+
 /// How a machine is made.
 pub struct Setup {
     pub harts: u32,
@@ -130,7 +190,11 @@ pub struct Bench {
     pub vcpus: Vec<Box<dyn Vcpu>>,
     level: u8,
     tables: u64,
+    /// Several harts are more than most hosts have processors for: one such test at a time.
+    _alone: Option<MutexGuard<'static, ()>>,
 }
+
+static ALONE: Mutex<()> = Mutex::new(());
 
 fn map_region(space: &AddressSpace, name: &str, base: u64, len: u64, backing: Backing) {
     space.add(Region::new(name, base, len, 0, backing).expect("a region"));
@@ -138,6 +202,7 @@ fn map_region(space: &AddressSpace, name: &str, base: u64, len: u64, backing: Ba
 
 impl Bench {
     pub fn new(setup: Setup) -> Self {
+        let alone = (setup.harts > 1).then(|| lock(&ALONE));
         let ram = RamBlock::new("ram", RAM_BYTES).expect("RAM");
         let space = AddressSpace::new();
         let device = Arc::new(Device::default());
@@ -180,6 +245,7 @@ impl Bench {
             vcpus,
             level: setup.level,
             tables: 1,
+            _alone: alone,
         }
     }
 

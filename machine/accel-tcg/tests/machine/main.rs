@@ -6,3 +6,4 @@ mod code;
 mod fetch;
 mod interrupts;
 mod memory;
+mod smp;
