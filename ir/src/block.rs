@@ -2,17 +2,26 @@
 
 use crate::{Op, Type};
 
-/// An operand or result: a global, a temporary, a constant, or nothing.
+/// An operand or result: a global, a local of a region, a temporary, a constant, or nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Val(u16);
 
 impl Val {
     /// No operand.
     pub const NONE: Self = Self(0xffff);
+    const LOCAL: u16 = 0x3f00;
     const CONST: u16 = 0x4000;
     const TEMP: u16 = 0x8000;
 
-    /// Global number `n` (less than 0x4000).
+    /// How many locals a region can have.
+    pub const LOCALS: usize = (Self::CONST - Self::LOCAL) as usize;
+
+    /// Local number `n` of a [region](crate::Region) (less than [`Val::LOCALS`]).
+    pub const fn local(n: u16) -> Self {
+        Self(Self::LOCAL | n)
+    }
+
+    /// Global number `n` (less than 0x3f00).
     pub const fn global(n: u16) -> Self {
         Self(n)
     }
@@ -29,8 +38,17 @@ impl Val {
 
     /// The global's number, if this is one.
     pub const fn as_global(self) -> Option<usize> {
-        if self.0 < Self::CONST {
+        if self.0 < Self::LOCAL {
             Some(self.0 as usize)
+        } else {
+            None
+        }
+    }
+
+    /// The local's number in its region, if this is one.
+    pub const fn as_local(self) -> Option<usize> {
+        if self.0 & 0xff00 == Self::LOCAL {
+            Some((self.0 & 0xff) as usize)
         } else {
             None
         }
@@ -76,6 +94,7 @@ impl std::fmt::Debug for Val {
             (Some(n), _, _) => write!(f, "g{n}"),
             (_, Some(n), _) => write!(f, "c{n}"),
             (_, _, Some(n)) => write!(f, "t{n}"),
+            _ if self.as_local().is_some() => write!(f, "l{}", self.0 & 0xff),
             _ => write!(f, "none"),
         }
     }

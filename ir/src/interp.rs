@@ -95,6 +95,7 @@ pub struct Interp {
     table: &'static GlobalTable,
     state_len: usize,
     temps: Vec<u128>,
+    locals: [u64; Val::LOCALS],
     reservation: Option<Reservation>,
     /// The floating-point environment.
     pub fp: FpEnv,
@@ -117,6 +118,7 @@ impl Interp {
             table,
             state_len: table.globals.iter().map(end).max().unwrap_or(0),
             temps: Vec::new(),
+            locals: [0; Val::LOCALS],
             reservation: None,
             fp: FpEnv::default(),
             insns: 0,
@@ -385,6 +387,9 @@ impl<M: Memory, H: Helpers> Run<'_, M, H> {
         if let Some(value) = self.block.const_value(val) {
             return u128::from(value);
         }
+        if let Some(n) = val.as_local() {
+            return u128::from(self.cpu.locals[n]);
+        }
         let Some(global) = val.as_global().and_then(|n| self.cpu.table.get(n)) else {
             return 0;
         };
@@ -407,6 +412,8 @@ impl<M: Memory, H: Helpers> Run<'_, M, H> {
     fn write(&mut self, val: Val, value: u128) {
         if let Some(temp) = val.as_temp().and_then(|n| self.cpu.temps.get_mut(n)) {
             *temp = value;
+        } else if let Some(n) = val.as_local() {
+            self.cpu.locals[n] = value as u64;
         } else if let Some(global) = val.as_global().and_then(|n| self.cpu.table.get(n)) {
             let len = global.ty.bytes() as usize;
             let bytes = &mut self.state[global.offset as usize..][..len];

@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 pub mod interp;
+pub mod passes;
 pub mod text;
 
 mod attr;
@@ -23,6 +24,7 @@ mod global;
 mod op;
 #[cfg(test)]
 mod reference;
+mod region;
 mod sig;
 #[cfg(test)]
 mod testing;
@@ -33,4 +35,5 @@ pub use block::{Block, Inst, Temp, Val};
 pub use builder::{Builder, Dst};
 pub use global::{Global, GlobalTable};
 pub use op::{Aux, Imm, Op, OpFlags, OpInfo};
+pub use region::{Preheader, Region, RegionError, RegionText, Reprobe, Site};
 pub use verify::{VerifyError, verify};

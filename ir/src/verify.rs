@@ -118,9 +118,19 @@ pub enum VerifyError {
 
 /// Checks every rule; the first one broken is the error.
 pub fn verify(block: &Block, table: &GlobalTable) -> Result<(), VerifyError> {
+    verify_with_locals(block, table, 0)
+}
+
+/// [`verify`] for a block of a region with so many locals.
+pub(crate) fn verify_with_locals(
+    block: &Block,
+    table: &GlobalTable,
+    locals: usize,
+) -> Result<(), VerifyError> {
     let mut check = Check {
         block,
         table,
+        locals,
         written: vec![false; block.temps.len()],
         read: vec![0; block.temps.len()],
     };
@@ -147,6 +157,7 @@ pub fn verify(block: &Block, table: &GlobalTable) -> Result<(), VerifyError> {
 struct Check<'a> {
     block: &'a Block,
     table: &'a GlobalTable,
+    locals: usize,
     written: Vec<bool>,
     read: Vec<u16>,
 }
@@ -246,6 +257,9 @@ impl Check<'_> {
 
     /// The type of an operand or result; `None` for a constant.
     fn type_of(&self, op: usize, val: Val) -> Result<Option<Type>, VerifyError> {
+        if val.as_local().is_some_and(|n| n < self.locals) {
+            return Ok(Some(Type::I64));
+        }
         let exists = match (val.as_global(), val.as_const(), val.as_temp()) {
             (Some(n), _, _) => self.table.get(n).map(|g| Some(g.ty)),
             (_, Some(n), _) => self.block.consts.get(n).map(|_| None),

@@ -297,6 +297,9 @@ impl Parser<'_> {
     }
 
     fn global(&self, word: &str) -> Result<Val, Kind> {
+        if let Some(n) = word.strip_prefix('$').and_then(|n| n.parse::<u8>().ok()) {
+            return Ok(Val::local(n.into()));
+        }
         let found = self.table.globals.iter().position(|g| g.name == word);
         found
             .map(|n| Val::global(n as u16))
@@ -304,6 +307,9 @@ impl Parser<'_> {
     }
 
     fn type_of(&self, val: Val) -> Option<Type> {
+        if val.as_local().is_some() {
+            return Some(Type::I64);
+        }
         match (val.as_global(), val.as_temp()) {
             (Some(n), _) => self.table.get(n).map(|g| g.ty),
             (_, Some(n)) => self.types.get(n).and_then(|t| t.0),

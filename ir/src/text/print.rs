@@ -107,6 +107,9 @@ impl InstText<'_> {
     }
 
     fn type_of(&self, val: Val) -> Option<Type> {
+        if val.as_local().is_some() {
+            return Some(Type::I64);
+        }
         match (val.as_global(), val.as_temp()) {
             (Some(n), _) => self.table.get(n).map(|g| g.ty),
             (_, Some(n)) => self.block.temps.get(n).map(|t| t.ty),
@@ -170,6 +173,9 @@ impl InstText<'_> {
         }
         if let Some(n) = val.as_temp() {
             return write!(f, "%{n}");
+        }
+        if let Some(n) = val.as_local() {
+            return write!(f, "${n}");
         }
         if let Some(value) = self.block.const_value(val) {
             return constant(f, value);
