@@ -15,6 +15,8 @@ use super::{Interrupt, Memory};
 
 /// The most descriptors that one chain may have, indirect ones included.
 const CHAIN_MAX: usize = 1024;
+/// The most bytes that one chain may have (§2.7.5.2).
+const LENGTH_MAX: u64 = 1 << 32;
 const DESCRIPTOR_BYTES: u32 = 16;
 /// `VIRTQ_AVAIL_F_NO_INTERRUPT`: the driver wants no interrupt for used buffers.
 const NO_INTERRUPT: u16 = 1;
@@ -50,6 +52,12 @@ pub enum QueueError {
         address: u64,
         /// Bytes.
         length: u32,
+    },
+    /// The chain has more bytes than the 2^32 that a driver may give it (§2.7.5.2).
+    #[error("the chain at descriptor {head} is too long")]
+    Long {
+        /// The chain's first descriptor.
+        head: u16,
     },
     /// A device-readable buffer comes after a device-writable one (§2.7.4.2).
     #[error("the chain at descriptor {head} has a readable buffer after a writable one")]
@@ -338,6 +346,7 @@ impl<M: Memory> VirtQueue<M> {
         let mut nested = false;
         let mut left = table.1;
         let mut index = head;
+        let mut total = 0;
         loop {
             if left == 0 || chain.readable.len() + chain.writable.len() >= CHAIN_MAX {
                 return Err(QueueError::Endless { head });
@@ -353,6 +362,10 @@ impl<M: Memory> VirtQueue<M> {
                 continue;
             }
             self.add(&mut chain, &descriptor)?;
+            total += u64::from(descriptor.len());
+            if total > LENGTH_MAX {
+                return Err(QueueError::Long { head });
+            }
             if !descriptor.has_next() {
                 return Ok(chain);
             }
@@ -396,7 +409,12 @@ impl<M: Memory> VirtQueue<M> {
         } else {
             Permissions::Read
         };
-        if length != 0 && !self.memory.check_range(address, length as usize, access) {
+        // `check_range` lets a range go on at 0 behind the end of the address space.
+        let wraps = |last: u32| address.checked_add(last.into()).is_none();
+        let outside = length.checked_sub(1).is_some_and(|last| {
+            wraps(last) || !self.memory.check_range(address, length as usize, access)
+        });
+        if outside {
             return Err(QueueError::Buffer {
                 address: address.0,
                 length,

@@ -38,7 +38,11 @@ struct Driver {
 
 impl Driver {
     fn new(device: Box<dyn VirtioDevice<Ram>>) -> Self {
-        let memory = Arc::new(Ram::from_ranges(&[(GuestAddress(0), RAM as usize)]).unwrap());
+        Self::with(device, RAM)
+    }
+
+    fn with(device: Box<dyn VirtioDevice<Ram>>, ram: u64) -> Self {
+        let memory = Arc::new(Ram::from_ranges(&[(GuestAddress(0), ram as usize)]).unwrap());
         let irq = Arc::new(AtomicBool::new(false));
         let theirs = Arc::clone(&irq);
         let line = Box::new(move |high: bool| theirs.store(high, Ordering::SeqCst));
@@ -425,6 +429,32 @@ fn a_broken_ring_needs_a_reset() {
     driver.put(RING + 0x1002, &(SIZE + 1).to_le_bytes());
     driver.write(0x50, 0);
     driver.expect_broken();
+}
+
+#[test]
+fn a_chain_has_at_most_four_gib() {
+    const PIECE: u32 = 32 << 20;
+    const PIECES: u16 = 128;
+    let mut driver = Driver::with(disk(false), PIECE.into());
+    let table = DATA + 0x100;
+    for excess in [0, 1] {
+        driver.start(BLK | ALL);
+        driver.put(DATA, &[9; 16]);
+        driver.descriptor(table, 0, (DATA, 16, NEXT, 1));
+        for index in 1..PIECES {
+            driver.descriptor(table, index, (0, PIECE, NEXT | WRITE, index + 1));
+        }
+        driver.descriptor(table, PIECES, (0, PIECE - 16 + excess, WRITE, 0));
+        let length = 16 * u32::from(PIECES + 1);
+        driver.descriptor(RING, 0, (table, length, INDIRECT, 0));
+        driver.make_available(0, 0);
+        driver.write(0x50, 0);
+        if excess == 0 {
+            driver.complete(0);
+        } else {
+            driver.expect_broken();
+        }
+    }
 }
 
 #[test]
