@@ -109,6 +109,20 @@ const ARROWS: &[(&str, &[&str])] = &[
     // The harness measures programs; it links nothing that it measures.
     ("isomorph-bench", &[]),
     ("xtask", &[]),
+    // Fuzz targets feed whatever reads data from outside.
+    (
+        "isomorph-fuzz",
+        &[
+            "isomorph-block",
+            "isomorph-boards",
+            "isomorph-chardev",
+            "isomorph-devices",
+            "isomorph-linux-user",
+            "isomorph-machine",
+            "isomorph-net",
+            "isomorph-softmmu",
+        ],
+    ),
 ];
 
 /// Crates of others that only these crates of the product may name: what is absent elsewhere.
@@ -129,6 +143,8 @@ const ONLY_HERE: &[(&str, &[&str])] = &[
             "isomorph-softmmu",
         ],
     ),
+    // What needs a C++ compiler is built by one stage of the tests alone.
+    ("libfuzzer-sys", &["isomorph-fuzz"]),
     // The product writes no JSON yet.
     ("serde", &["isomorph-bench"]),
     ("serde_json", &["isomorph-bench"]),
