@@ -302,12 +302,13 @@ fn row(
     let values: Vec<Option<f64>> = runs.iter().map(value).collect();
     let of = |kind: Kind| {
         let pairs = emulators.iter().zip(&values);
-        pairs
-            .filter(move |(e, _)| e.kind == kind)
-            .filter_map(|(_, value)| *value)
+        let own = pairs.filter(move |(e, _)| e.kind == kind);
+        own.map(|(_, value)| *value).collect::<Vec<_>>()
     };
-    let tested = of(Kind::UnderTest).next();
-    let qemu = of(Kind::Qemu).min_by(f64::total_cmp);
+    // A QEMU that failed might have been the fastest: then there is no bar.
+    let qemus: Option<Vec<f64>> = of(Kind::Qemu).into_iter().collect();
+    let qemu = qemus.and_then(|all| all.into_iter().min_by(f64::total_cmp));
+    let tested = of(Kind::UnderTest).into_iter().flatten().next();
     let to_qemu = tested
         .zip(qemu.filter(|value| *value > 0.0))
         .map(|(ours, qemu)| ours / qemu);
