@@ -369,6 +369,11 @@ impl Bench {
         TABLES + (self.tables - 1) * 4096
     }
 
+    /// Tables are made anew from the first on.
+    pub fn forget_tables(&mut self) {
+        self.tables = 1;
+    }
+
     /// Where the leaf of a 4 KiB page is, in Sv39 tables that are made on the way.
     pub fn leaf(&mut self, root: u64, va: u64) -> u64 {
         let mut table = root;

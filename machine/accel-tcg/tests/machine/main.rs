@@ -6,4 +6,6 @@ mod code;
 mod fetch;
 mod interrupts;
 mod memory;
+mod model;
+mod random;
 mod smp;
