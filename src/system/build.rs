@@ -155,7 +155,7 @@ fn describe(cpu: &CpuModel) -> IsaDescription {
     IsaDescription {
         extensions,
         base: "rv64i".to_owned(),
-        mmu_type: Some("riscv,sv57".to_owned()),
+        mmu_type: cpu.paging().mmu_type().map(str::to_owned),
         isa,
     }
 }

@@ -131,13 +131,9 @@ const KNOWN_ABSENT: &[&str] = &[
 
 /// Names that are parts of what is implemented, or concern privileged software only.
 const IGNORED: &[&str] = &[
-    "mmu",
     "pmp",
     "s",
     "u",
-    "sv39",
-    "sv48",
-    "sv57",
     "smstateen",
     "ssaia",
     "smaia",
@@ -161,6 +157,50 @@ fn model_names() -> String {
 pub struct CpuModel {
     name: String,
     features: Features,
+    paging: Paging,
+}
+
+/// The largest address-translation mode of a machine's harts (privileged manual, `satp`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Paging {
+    /// None: physical addresses only.
+    Bare,
+    /// Sv39
+    Sv39,
+    /// Sv48
+    Sv48,
+    /// Sv57
+    #[default]
+    Sv57,
+}
+
+/// The modes by the names of their properties, from the smallest on.
+const PAGING: [(&str, Paging); 3] = [
+    ("sv39", Paging::Sv39),
+    ("sv48", Paging::Sv48),
+    ("sv57", Paging::Sv57),
+];
+
+impl Paging {
+    /// Largest mode number of `satp`.
+    pub(crate) const fn satp_mode(self) -> u64 {
+        match self {
+            Self::Bare => 0,
+            Self::Sv39 => 8,
+            Self::Sv48 => 9,
+            Self::Sv57 => 10,
+        }
+    }
+
+    /// As the device tree's `mmu-type` says it; `None` for no translation.
+    pub const fn mmu_type(self) -> Option<&'static str> {
+        match self {
+            Self::Bare => None,
+            Self::Sv39 => Some("riscv,sv39"),
+            Self::Sv48 => Some("riscv,sv48"),
+            Self::Sv57 => Some("riscv,sv57"),
+        }
+    }
 }
 
 impl Default for CpuModel {
@@ -169,6 +209,7 @@ impl Default for CpuModel {
         Self {
             name: "max".to_owned(),
             features: Features::ALL,
+            paging: Paging::default(),
         }
     }
 }
@@ -188,8 +229,11 @@ impl CpuModel {
             name: name.to_owned(),
         };
         let mut features = model.ok_or_else(unknown)?.1.with(PRIVILEGED);
+        let mut paging = PagingWish::default();
         for part in parts {
-            features = property(features, part)?;
+            if !paging.take(part)? {
+                features = property(features, part)?;
+            }
         }
         // QEMU's rv64 has no Zcb, so that `c=off` alone is valid there and must be here.
         if !features.has(ext::C) && !text.to_ascii_lowercase().contains("zcb=") {
@@ -204,7 +248,13 @@ impl CpuModel {
         Ok(Self {
             name: name.to_owned(),
             features,
+            paging: paging.largest(),
         })
+    }
+
+    /// The largest address-translation mode.
+    pub const fn paging(&self) -> Paging {
+        self.paging
     }
 
     /// Names that [`Self::parse`] takes before the first comma.
@@ -326,16 +376,61 @@ fn ext_name(bit: u64) -> &'static str {
         .unwrap_or("?")
 }
 
-fn property(features: Features, text: &str) -> Result<Features, CpuError> {
+/// Splits `name=on` or `name=off`.
+fn switch(text: &str) -> Result<(&str, bool), CpuError> {
     let syntax = || CpuError::Syntax {
         text: text.to_owned(),
     };
     let (name, value) = text.split_once('=').ok_or_else(syntax)?;
-    let on = match value {
-        "on" | "true" | "yes" | "y" => true,
-        "off" | "false" | "no" | "n" => false,
-        _ => return Err(syntax()),
-    };
+    match value {
+        "on" | "true" | "yes" | "y" => Ok((name, true)),
+        "off" | "false" | "no" | "n" => Ok((name, false)),
+        _ => Err(syntax()),
+    }
+}
+
+/// What the properties say of address translation.
+#[derive(Default)]
+struct PagingWish {
+    /// The largest mode that is asked for by name.
+    on: Option<Paging>,
+    /// The smallest mode that is not wanted.
+    off: Option<Paging>,
+}
+
+impl PagingWish {
+    /// Notes a property if it is about this; false if it is about something else.
+    fn take(&mut self, text: &str) -> Result<bool, CpuError> {
+        let name = text.split_once('=').map_or(text, |(name, _)| name);
+        let mode = PAGING.iter().find(|(known, _)| *known == name);
+        let Some(mode) = mode
+            .map(|row| row.1)
+            .or((name == "mmu").then_some(Paging::Sv39))
+        else {
+            return Ok(false);
+        };
+        match (switch(text)?.1, name) {
+            (true, "mmu") => {}
+            (true, _) => self.on = self.on.max(Some(mode)),
+            (false, _) => self.off = Some(self.off.unwrap_or(mode).min(mode)),
+        }
+        Ok(true)
+    }
+
+    /// The largest mode that is asked for, else the largest without one that is not wanted.
+    fn largest(&self) -> Paging {
+        let below = |off: Paging| match off {
+            Paging::Sv57 => Paging::Sv48,
+            Paging::Sv48 => Paging::Sv39,
+            Paging::Sv39 | Paging::Bare => Paging::Bare,
+        };
+        let allowed = self.off.map_or(Paging::Sv57, below);
+        self.on.map_or(allowed, |on| on.min(allowed))
+    }
+}
+
+fn property(features: Features, text: &str) -> Result<Features, CpuError> {
+    let (name, on) = switch(text)?;
     let lower = name
         .to_ascii_lowercase()
         .replace("counters", "zicntr")
@@ -476,6 +571,24 @@ mod tests {
             assert_eq!(model.machine_isa_string(), tail);
             assert_eq!(model.isa_string(), "rv64i");
         }
+    }
+
+    #[test]
+    fn the_largest_translation_mode_is_chosen() {
+        for (text, paging) in [
+            ("rv64", Paging::Sv57),
+            ("rv64,sv57=off", Paging::Sv48),
+            ("rv64,sv48=off", Paging::Sv39),
+            ("rv64,sv48=on", Paging::Sv48),
+            ("rv64,sv39=on,sv48=on", Paging::Sv48),
+            ("rv64,sv39=off", Paging::Bare),
+            ("rv64,mmu=off", Paging::Bare),
+            ("rv64,mmu=on", Paging::Sv57),
+        ] {
+            let model = CpuModel::parse(text).expect("valid");
+            assert_eq!(model.paging(), paging, "{text}");
+        }
+        assert!(CpuModel::parse("rv64,sv48").is_err());
     }
 
     #[test]

@@ -23,7 +23,7 @@ mod translate;
 use isomorph_frontend::{Guest, Helper, Step};
 use isomorph_ir::{Builder, GlobalTable};
 
-pub use cpu::{CpuError, CpuModel, Features, HwprobeMachine};
+pub use cpu::{CpuError, CpuModel, Features, HwprobeMachine, Paging};
 pub use state::State;
 pub use system::{HartState, RiscvMachine};
 

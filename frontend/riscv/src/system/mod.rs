@@ -151,6 +151,8 @@ pub struct System {
     pub(crate) scause: u64,
     pub(crate) stval: u64,
     pub(crate) satp: u64,
+    /// Largest mode that `satp` takes.
+    pub(crate) satp_max: u64,
     pub(crate) mcounteren: u64,
     pub(crate) scounteren: u64,
     pub(crate) mcountinhibit: u64,
@@ -238,6 +240,7 @@ impl System {
             scause: 0,
             stval: 0,
             satp: 0,
+            satp_max: cpu.paging().satp_mode(),
             mcounteren: 0,
             scounteren: 0,
             mcountinhibit: 0,

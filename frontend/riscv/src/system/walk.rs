@@ -45,7 +45,8 @@ pub(super) fn is_paged(sys: &System, who: Privilege) -> bool {
 /// A write with an unsupported mode has no effect (section "Supervisor Address Translation and
 /// Protection Register").
 pub(super) fn set_satp(sys: &mut System, _: usize, value: u64) {
-    if value >> 60 == 0 || levels(value).is_some() {
+    let known = value >> 60 == 0 || levels(value).is_some();
+    if known && value >> 60 <= sys.satp_max {
         sys.satp = value;
     }
 }

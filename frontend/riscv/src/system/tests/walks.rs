@@ -1,7 +1,7 @@
 //! Page walks: every level, permission, A and D, reserved bits.
 
 use super::super::trap::{Exception, cause};
-use super::super::{HartState, Privilege, walk};
+use super::super::{HartState, Privilege, System, walk};
 use super::{Words, get, hart, set};
 use isomorph_frontend::{
     MemoryAccess::{self, Amo, Fetch, Load, Store},
@@ -319,4 +319,22 @@ fn satp_refuses_unknown_modes() {
     }
     set(&mut state.sys, "satp", 0);
     assert_eq!(get(&state.sys, "satp"), 0);
+}
+
+#[test]
+fn satp_refuses_modes_that_the_model_has_not() {
+    for (text, largest) in [
+        ("rv64,sv57=off", 9),
+        ("rv64,sv48=off", 8),
+        ("rv64,mmu=off", 0),
+    ] {
+        let cpu = crate::CpuModel::parse(text).expect("valid");
+        let mut sys = System::new(&cpu, 0);
+        for mode in [0, 8, 9, 10] {
+            set(&mut sys, "satp", 0);
+            set(&mut sys, "satp", mode << 60 | 1);
+            let want = if mode <= largest { mode << 60 | 1 } else { 0 };
+            assert_eq!(get(&sys, "satp"), want, "{text} {mode}");
+        }
+    }
 }
