@@ -13,8 +13,8 @@ use crate::error::Error;
 /// How often an ending process is looked at.
 const NAP: Duration = Duration::from_millis(5);
 
-/// Lines of the console that a failure shows.
-const SHOWN: usize = 25;
+/// Lines of the console that a failure shows: registers of a watchdog and what came before them.
+const SHOWN: usize = 100;
 
 /// A point of a machine's run.
 #[derive(Debug, Clone, Copy, Default)]

@@ -150,20 +150,32 @@ impl Fuzzer {
             arguments.push(known.display().to_string());
         }
         let limit = Duration::from_secs(seconds + 60);
+        let pid = std::process::id();
+        let current = self.temporary.join(format!("isomorph-fuzz-{pid}-{name}"));
         let mut command = self.command(name, &arguments);
-        let outcome = process::run(command.env("ISOMORPH_FUZZ_SEEDS", corpus), &[], limit)?;
+        command.env("ISOMORPH_FUZZ_SEEDS", corpus);
+        command.env("ISOMORPH_FUZZ_CURRENT", &current);
+        let outcome = process::run(&mut command, &[], limit)?;
         let failure = match outcome.success() {
             true => None,
-            false => self.smallest(name, &failures)?,
+            false => self.smallest(name, &failures, &current)?,
         };
+        crate::inputs::remove(&current)?;
         Ok((outcome, failure))
     }
 
-    /// Makes an input that failed smaller; its path.
-    fn smallest(&self, name: &str, failures: &Path) -> Result<Option<PathBuf>> {
-        let entries = fs::read_dir(failures).at(failures)?;
-        let Some(found) = entries.flatten().map(|entry| entry.path()).next() else {
-            return Ok(None);
+    /// Makes an input that failed smaller; its path. `current` was at hand at the end.
+    fn smallest(&self, name: &str, failures: &Path, current: &Path) -> Result<Option<PathBuf>> {
+        let mut entries = fs::read_dir(failures).at(failures)?.flatten();
+        let found = match entries.next() {
+            Some(entry) => entry.path(),
+            // The fuzzer could not keep it: the stack was full.
+            None if current.exists() => {
+                let kept = failures.join("last");
+                fs::copy(current, &kept).at(&kept)?;
+                kept
+            }
+            None => return Ok(None),
         };
         let smaller = failures.join("smallest");
         let mut arguments = limits(SMALLER_SECONDS);
