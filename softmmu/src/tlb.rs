@@ -389,11 +389,12 @@ impl SoftTlb {
         hit.then(|| bank.info[index(va)].physical | va & !PAGE_MASK)
     }
 
-    /// Where the instruction at `va` is in host memory, if that is remembered; and whether it is so
-    /// in every address space.
-    pub fn code(&self, va: u64) -> Option<(usize, bool)> {
+    /// Where the instruction at `va` is in host memory, if that is remembered; whether it is so in
+    /// every address space; and the size of its page.
+    pub fn code(&self, va: u64) -> Option<(usize, bool, u64)> {
         let host = self.probe(va, Access::Exec)?;
-        Some((host, self.banks[self.current].info[index(va)].global))
+        let info = self.banks[self.current].info[index(va)];
+        Some((host, info.global, info.size))
     }
 
     /// Takes the translation of `va` back into its entry if it was pushed out lately. True if the

@@ -18,6 +18,8 @@ struct Bank {
     clean: bool,
     /// Pages that something in it was translated from, by a hash.
     pages: [u64; FILTER],
+    /// First and last address of larger pages than 4 KiB among them.
+    large: Option<(u64, u64)>,
 }
 
 /// Place of a page in the filter: word and bit.
@@ -43,6 +45,7 @@ impl Banks {
             local: false,
             clean: true,
             pages: [0; FILTER],
+            large: None,
         };
         Self {
             shared,
@@ -90,12 +93,26 @@ impl Banks {
         }
     }
 
+    /// Notes that code at `pc` is in a page of `size` bytes: who forgets one address of it forgets
+    /// all of it.
+    pub fn note_size(&mut self, pc: u64, size: u64) {
+        if size <= PAGE_SIZE {
+            return;
+        }
+        let bank = &mut self.banks[self.current];
+        let (first, last) = (pc & !(size - 1), pc | (size - 1));
+        let (a, b) = bank.large.unwrap_or((first, last));
+        bank.large = Some((a.min(first), b.max(last)));
+        bank.clean = false;
+    }
+
     fn clear(&mut self, index: usize) {
         let bank = &mut self.banks[index];
         if !bank.clean {
             self.shared.clear_bank(index, |_| true);
             (bank.clean, bank.local) = (true, false);
             bank.pages = [0; FILTER];
+            bank.large = None;
         }
     }
 
@@ -127,8 +144,15 @@ impl Banks {
         let (word, bit) = filter_of(address);
         let page = address - address % PAGE_SIZE;
         let mut found = false;
-        for (index, bank) in self.banks.iter().enumerate() {
+        for index in 0..self.banks.len() {
+            let bank = &self.banks[index];
             let concerned = asid.is_none_or(|asid| bank.asid == asid && bank.local);
+            let in_large = |(first, last)| (first..=last).contains(&address);
+            if concerned && bank.large.is_some_and(in_large) {
+                self.clear(index);
+                found = true;
+                continue;
+            }
             if !concerned || bank.pages[word] & bit == 0 {
                 continue;
             }

@@ -109,6 +109,8 @@ pub(crate) struct CodePage {
     pub host: u64,
     /// The translation holds in every address space.
     pub global: bool,
+    /// Bytes that share the translation, the guest's page: a power of two.
+    pub size: u64,
     /// What protects it has the grain of pages.
     pub whole: bool,
 }
@@ -176,11 +178,12 @@ impl<G: SystemGuest> Mmu<G> {
             self.tlb.recall(pc, Access::Exec);
             self.tlb.code(pc)
         });
-        if let Some((host, global)) = known {
+        if let Some((host, global, size)) = known {
             let host = host as u64;
             return Ok(CodePage {
                 host,
                 global,
+                size,
                 whole: true,
             });
         }
@@ -195,6 +198,7 @@ impl<G: SystemGuest> Mmu<G> {
         Ok(CodePage {
             host: ram.host_base() as u64 + offset,
             global: found.global,
+            size: found.size,
             whole: found.size >= PAGE_SIZE && self.tlb.code(pc).is_some(),
         })
     }

@@ -474,8 +474,10 @@ impl<G: SystemGuest> SystemVcpu<G> {
         let CodePage {
             host,
             global,
+            size,
             whole,
         } = self.mmu.code(state, pc)?;
+        self.banks.note_size(pc, size);
         let site = Site::page(pc, self.mode, host);
         if !whole {
             return Ok((self.once(site), false, global));
@@ -486,6 +488,9 @@ impl<G: SystemGuest> SystemVcpu<G> {
         // The instruction may end in the next page; whether it does, only its bytes tell.
         let second = (pc | (PAGE_SIZE - 1)).wrapping_add(1);
         let next = self.mmu.code(state, second).ok();
+        if let Some(next) = next {
+            self.banks.note_size(second, next.size);
+        }
         let (next, both) = match next {
             Some(next) if next.whole => (Some(next.host), global && next.global),
             Some(next) => return Ok((self.pair(site, Some(next.host)), false, global)),

@@ -410,3 +410,54 @@ fn little_code_memory_is_flushed_again_and_again() {
     let stats = Arc::clone(&bench.tcg).stats();
     assert!(stats.flushes > 2, "{}", stats.flushes);
 }
+
+#[test]
+fn a_fence_of_one_address_is_for_all_of_its_large_page() {
+    // 2 MiB, and 64 KiB (Svnapot).
+    for (bytes, level) in [(2 << 20, 1), (64 << 10, 2)] {
+        for named in [0, bytes - 8] {
+            let mut bench = Bench::supervisor();
+            let root = bench.root();
+            let va = 0x4020_0000;
+            let places = [DATA, BASE];
+            let mut entries = Vec::new();
+            let leaf = bench.leaf(root, va);
+            for n in 0..if level == 1 { 1 } else { 16 } {
+                entries.push(leaf + 8 * n);
+            }
+            if level == 1 {
+                let table = (bench.get64(root + 8) >> 10) << 12;
+                entries = vec![table + 8];
+            }
+            let entry = |physical: u64| match level {
+                1 => pte(physical, RWX | ACCESSED),
+                _ => pte(physical + 0x8000, RWX | ACCESSED) | 1 << 63,
+            };
+            for (n, place) in places.into_iter().enumerate() {
+                function(&bench, place + 0x5000, 1 + n as i32);
+                function(&bench, place + bytes - 0x100, 1 + n as i32);
+            }
+            entries
+                .iter()
+                .for_each(|at| bench.put64(*at, entry(places[0])));
+            paged(&bench, root, |asm| {
+                let check = |asm: &mut Asm, value: u64| {
+                    for at in [0x5000, bytes - 0x100] {
+                        call(asm, va + at);
+                        asm.li(T1, value);
+                        expect(asm, A2, T1);
+                    }
+                };
+                check(asm, 1);
+                check(asm, 1);
+                for at in &entries {
+                    asm.li(T0, *at).li(T1, entry(places[1])).w(&[sd(T1, T0, 0)]);
+                }
+                asm.li(A0, va + named).w(&[sfence(A0, 0)]);
+                check(asm, 2);
+            });
+            bench.run();
+            assert_eq!(bench.log(), NOTHING, "{bytes:#x} {named:#x}");
+        }
+    }
+}
