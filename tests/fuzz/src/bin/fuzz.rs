@@ -4,10 +4,13 @@
 
 use isomorph_fuzz::{Target, find};
 use libfuzzer_sys::fuzz_target;
+use std::ffi::OsString;
 use std::panic::{PanicHookInfo, set_hook, take_hook};
 use std::process::{abort, exit};
 use std::sync::OnceLock;
 
+/// Where the input at hand is kept: of a stack that is full libFuzzer cannot tell.
+static CURRENT: OnceLock<Option<OsString>> = OnceLock::new();
 static TARGET: OnceLock<&'static Target> = OnceLock::new();
 
 fn target() -> &'static Target {
@@ -53,6 +56,13 @@ fn start() {
     end_at_panics(target());
 }
 
-fuzz_target!(init: start(), |bytes: &[u8]| {
-    (target().run)(bytes)
-});
+fn run(bytes: &[u8]) {
+    let current = CURRENT.get_or_init(|| std::env::var_os("ISOMORPH_FUZZ_CURRENT"));
+    if let Some(Err(error)) = current.as_ref().map(|path| std::fs::write(path, bytes)) {
+        eprintln!("ISOMORPH_FUZZ_CURRENT: {error}");
+        exit(2);
+    }
+    (target().run)(bytes);
+}
+
+fuzz_target!(init: start(), |bytes: &[u8]| run(bytes));
