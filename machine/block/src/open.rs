@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::{BlockBackend, BlockError, Overlay, Qcow2, Raw};
 
 /// The first bytes of a qcow2 image.
-const QCOW2_MAGIC: [u8; 4] = *b"QFI\xfb";
+pub(crate) const QCOW2_MAGIC: [u8; 4] = *b"QFI\xfb";
 
 /// The format of an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

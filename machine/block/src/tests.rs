@@ -203,6 +203,9 @@ fn an_image_that_does_not_count_its_header_is_not_written() {
     bytes[48] = 0xff;
     std::fs::write(&path, &bytes).unwrap();
     assert!(Qcow2::open(&path, false).is_err());
+    // Cut off within its header.
+    std::fs::write(&path, &bytes[..55]).unwrap();
+    assert!(Qcow2::open(&path, false).is_err());
 }
 
 /// A disk of any size that reads as zeros.
