@@ -142,6 +142,17 @@ pub struct Runtime {
     /// Performs the access to address [`crate::Header::exit_info`] by
     /// [`crate::Header::mem_runtime`]; no register changes.
     pub mem_slow: u32,
+    /// Calls the function `extern "C" fn(header) -> (rax, rdx)` at `rcx` with the globals in the
+    /// guest state, on the host's stack and MXCSR. If it gives 0 in `rdx`, `rax` is what `enter`
+    /// returns; else this goes on at `rdx` plus the `rdx` that it was entered with, as generated
+    /// code does, `rax` as the function left it.
+    pub region: u32,
+    /// Leaves such a function with `Fault`, the guest state as it is. The signal handler resumes
+    /// here with `rbp` as generated code has it.
+    pub region_fault: u32,
+    /// As `mem_slow`, but called by such a function: the header is in `rdi`, no general register
+    /// changes, vector registers do.
+    pub region_slow: u32,
     /// Offset of the constants.
     pub consts: u32,
 }

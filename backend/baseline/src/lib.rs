@@ -144,6 +144,13 @@ pub fn fp_runtime_table() -> &'static [usize] {
     soft::table()
 }
 
+/// What the first function of [`fp_runtime_table`] takes as its fourth argument: the operation,
+/// its type and its rounding attribute. It is `extern "C" fn(a, b, c, code, mxcsr)`, its results
+/// are the value (an F32 with ones above it) and the flags to raise, as MXCSR bits.
+pub const fn fp_runtime_code(op: isomorph_ir::Op, ty: isomorph_ir::Type, aux: u8) -> u32 {
+    soft::encode(op, ty, aux)
+}
+
 /// Checks that the host has what generated code uses.
 ///
 /// # Errors

@@ -54,6 +54,8 @@ pub(crate) fn build(places: &[Place], memory: crate::Memory) -> Runtime {
     rounding(&mut asm, &mut rt);
     constants(&mut asm, &mut rt);
     mem_slow(&mut asm, places, &mut rt, leave);
+    region(&mut asm, places, &mut rt);
+    region_slow(&mut asm, &mut rt);
     rt.code = asm.bytes().to_vec();
     rt
 }
@@ -257,6 +259,63 @@ fn mem_slow(asm: &mut Asm, places: &[Place], rt: &mut Runtime, leave: u32) {
     asm.shift_imm(Shift::Shl, true, RAX, 8);
     asm.alu_imm(Alu::Or, true, Rm::R(RAX), ExitReason::Fault as i32);
     asm.jmp_to(leave);
+}
+
+/// The border between this tier's code and functions that follow the System V ABI.
+fn region(asm: &mut Asm, places: &[Place], rt: &mut Runtime) {
+    align(asm);
+    rt.region = asm.pos();
+    asm.store(true, field!(scratch), RCX);
+    store_state(asm, places);
+    asm.reserve();
+    asm.push(RDX);
+    asm.push(RDX);
+    asm.lea(true, RDI, Mem::base(RBP, -(RBP_BIAS as i32)));
+    asm.call_mem(field!(scratch));
+    asm.pop(RCX);
+    asm.pop(RCX);
+    asm.alu_imm(Alu::Cmp, true, Rm::R(RDX), 0);
+    let out = asm.jcc(Cc::E);
+    asm.alu(Alu::Add, true, RDX, Rm::R(RCX));
+    asm.ldmxcsr(field!(mxcsr));
+    asm.load(true, RSP, field!(shadow_rsp));
+    load_globals(asm, places);
+    asm.jmp_reg(RDX);
+
+    align(asm);
+    rt.region_fault = asm.pos();
+    asm.mov_imm(RAX, ExitReason::Fault as u64);
+    asm.load(true, RSP, field!(host_rsp));
+    asm.bind(out);
+    asm.reserve();
+    asm.pop(RCX);
+    for &r in SAVED.iter().rev() {
+        asm.pop(r);
+    }
+    asm.ret();
+}
+
+/// The slow path of an access by such a function: it keeps every general register, and no vector
+/// register.
+fn region_slow(asm: &mut Asm, rt: &mut Runtime) {
+    const KEPT: [u8; 9] = [RAX, RCX, RDX, RSI, 8, 9, 10, 11, RDI];
+    let field = |offset: usize| Mem::base(RDI, offset as i32);
+    align(asm);
+    rt.region_slow = asm.pos();
+    for r in KEPT {
+        asm.push(r);
+    }
+    asm.load(true, RSI, field(offset_of!(Header, exit_info)));
+    asm.load(true, RDX, field(offset_of!(Header, scratch) + 16));
+    asm.load(true, RCX, field(offset_of!(Header, scratch) + 24));
+    asm.call_mem(field(offset_of!(Header, mem_runtime)));
+    asm.pop(RDI);
+    asm.store(true, field(offset_of!(Header, scratch) + 24), RAX);
+    asm.reserve();
+    for &r in KEPT.iter().rev().skip(1) {
+        asm.pop(r);
+    }
+    asm.ret();
 }
 
 fn rounding(asm: &mut Asm, rt: &mut Runtime) {

@@ -28,6 +28,11 @@ const ARROWS: &[(&str, &[&str])] = &[
         "isomorph-baseline",
         &["isomorph-code", "isomorph-ir", "isomorph-softfloat"],
     ),
+    // Tier 2 comes and goes as tier 1's blocks do: by its conventions.
+    (
+        "isomorph-cranelift",
+        &["isomorph-baseline", "isomorph-code", "isomorph-ir"],
+    ),
     ("isomorph-softmmu", &[]),
     (
         "isomorph-engine",
@@ -129,6 +134,9 @@ const ARROWS: &[(&str, &[&str])] = &[
 const ONLY_HERE: &[(&str, &[&str])] = &[
     // Only the command line knows flags.
     ("clap", &["isomorph", "isomorph-bench"]),
+    // Only tier 2 knows Cranelift.
+    ("cranelift-codegen", &["isomorph-cranelift"]),
+    ("cranelift-frontend", &["isomorph-cranelift"]),
     // Only user mode and boards know executable files.
     ("goblin", &["isomorph-boards", "isomorph-linux-user"]),
     // Host code is read where a fault's address is found and where `-d out_asm` shows it.

@@ -2,11 +2,13 @@
 
 #![allow(dead_code)]
 
+pub mod blocks;
 pub mod paging;
+pub mod rounds;
 
 use isomorph_baseline::{
     Compiled, EmitError, Emitter, ExitReason, GUEST_OFFSET, Header, JUMP_CACHE_LEN,
-    JUMP_CACHE_OFFSET, Layout, Memory, RESERVE_LEN, flags_of, fp_runtime_table, mxcsr_of,
+    JUMP_CACHE_OFFSET, Layout, Memory, RESERVE_LEN, Runtime, flags_of, fp_runtime_table, mxcsr_of,
 };
 use isomorph_ir::{Block, Global, GlobalTable, Type, Val};
 
@@ -203,6 +205,21 @@ impl Machine {
         // SAFETY: the bounds were just checked; no code runs meanwhile.
         unsafe { std::ptr::copy_nonoverlapping(code.as_ptr(), base as *mut u8, code.len()) };
         Ok(())
+    }
+
+    /// The runtime's stubs and where they are.
+    pub fn runtime(&self) -> (&Runtime, u64) {
+        (self.emitter.runtime(), self.code as u64)
+    }
+
+    /// Puts code made for `offset` bytes behind the first block's place there.
+    pub fn put(&mut self, compiled: Compiled, offset: usize) {
+        let code = &compiled.code;
+        assert!(self.block_at + offset + code.len() < CODE_LEN);
+        let at = (self.block_address() + offset as u64) as *mut u8;
+        // SAFETY: the bounds were just checked; no code runs meanwhile.
+        unsafe { std::ptr::copy_nonoverlapping(code.as_ptr(), at, code.len()) };
+        self.compiled = compiled;
     }
 
     /// Overwrites the word at `offset` behind the first block's start.

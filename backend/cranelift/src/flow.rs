@@ -1,0 +1,115 @@
+//! Which globals a region uses, and which may differ from the guest state in memory.
+
+use isomorph_baseline::Memory;
+use isomorph_ir::passes::{Cfg, targets};
+use isomorph_ir::{Block, Inst, Op, Region, Val};
+
+/// A set of globals, by number.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Set(Vec<u64>);
+
+impl Set {
+    pub(crate) fn insert(&mut self, n: usize) {
+        if self.0.len() <= n / 64 {
+            self.0.resize(n / 64 + 1, 0);
+        }
+        self.0[n / 64] |= 1 << (n % 64);
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    /// Adds the other's members; says whether any was new.
+    fn merge(&mut self, other: &Self) -> bool {
+        let mut new = false;
+        for n in other.iter() {
+            let before = self.0.get(n / 64).copied().unwrap_or(0);
+            new |= before >> (n % 64) & 1 == 0;
+            self.insert(n);
+        }
+        new
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = usize> + '_ {
+        let words = self.0.iter().enumerate();
+        words.flat_map(|(w, &bits)| {
+            let members = (0..64).filter(move |b| bits >> b & 1 != 0);
+            members.map(move |b| w * 64 + b)
+        })
+    }
+}
+
+/// What is known of a region's globals.
+#[derive(Debug)]
+pub(crate) struct Flow {
+    /// The globals that reachable blocks name.
+    pub(crate) used: Set,
+    /// By block: the globals that may be newer than memory where it begins.
+    pub(crate) dirty: Vec<Set>,
+}
+
+/// True if the guest state is written to memory before this operation, whatever happens in it.
+pub(crate) fn syncs(op: Op, memory: Memory) -> bool {
+    use Op::{AtomicRmw, Cas, CasPair, Load, LoadReserved, Store, StoreCond};
+    match op {
+        Op::CallHelper => true,
+        Load | Store | AtomicRmw | Cas | CasPair | LoadReserved | StoreCond => {
+            memory == Memory::Identity
+        }
+        _ => false,
+    }
+}
+
+/// True if what follows the operation in its block is not reached from it.
+pub(crate) fn ends(op: Op) -> bool {
+    use Op::{Call, CallInd, Exit, Jump, Trap};
+    matches!(op, Call | CallInd | Exit | Jump | Trap)
+}
+
+/// The operations of a block up to the first that ends it.
+pub(crate) fn body(block: &Block) -> &[Inst] {
+    let end = block.insts.iter().position(|i| ends(i.op));
+    &block.insts[..end.map_or(block.insts.len(), |n| n + 1)]
+}
+
+impl Flow {
+    pub(crate) fn new(region: &Region, cfg: &Cfg, memory: Memory) -> Self {
+        let mut flow = Self {
+            used: Set::default(),
+            dirty: vec![Set::default(); region.blocks.len()],
+        };
+        for &n in cfg.order() {
+            for inst in body(&region.blocks[n]) {
+                let mut vals = vec![inst.d, inst.d2, inst.a, inst.b, inst.c, inst.e];
+                if inst.op == Op::CasPair {
+                    vals.push(Val::from_raw(inst.imm as u16));
+                }
+                let globals = vals.iter().filter_map(|v| v.as_global());
+                globals.for_each(|g| flow.used.insert(g));
+            }
+        }
+        while flow.pass(region, cfg, memory) {}
+        flow
+    }
+
+    /// Carries what is dirty along every edge once; says whether anything was new.
+    fn pass(&mut self, region: &Region, cfg: &Cfg, memory: Memory) -> bool {
+        let mut new = false;
+        for &n in cfg.order() {
+            let mut dirty = self.dirty[n].clone();
+            for inst in body(&region.blocks[n]) {
+                if syncs(inst.op, memory) {
+                    dirty.clear();
+                }
+                for to in targets(region, n, inst) {
+                    new |= self.dirty[to].merge(&dirty);
+                }
+                let results = [inst.d, inst.d2].into_iter();
+                let globals = results.filter_map(|v| v.as_global());
+                globals.for_each(|g| dirty.insert(g));
+            }
+        }
+        new
+    }
+}

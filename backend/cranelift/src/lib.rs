@@ -1,0 +1,279 @@
+//! Tier 2: regions of IR blocks to x86-64 through Cranelift.
+//!
+//! Only bytes are produced here: [`Compiler::compile`] on any thread, then
+//! [`CompiledRegion::place`] for an address. What comes out is a [`Compiled`] like tier 1's, to be
+//! placed, linked and dropped in the same way.
+//!
+//! Invariants:
+//! - This crate alone names Cranelift.
+//! - A region is entered and left as a block of tier 1 is: the globals in tier 1's registers. Its
+//!   body is a function `extern "C" fn(header) -> (payload, exit)` that runs on the host's stack
+//!   and MXCSR with the globals as values; [`Runtime::region`] is the border between the two.
+//! - The body is position-independent but for calls of [`Runtime::region_slow`], and holds no host
+//!   address: everything else is reached through the [`Header`](isomorph_baseline::Header).
+//! - Guest state is complete in memory at every operation that can fault on the host, on the slow
+//!   path of every other access, at every helper call and at every exit.
+//! - Every loop head polls [`Header::irq`](isomorph_baseline::Header::irq), with an atomic load.
+//! - Floating-point arithmetic is never CLIF's, whose operations lose flags: it is a call of the
+//!   runtime's function, or the region is refused ([`Floats`]).
+//! - No value of the body lives in a vector register, which [`Runtime::region_slow`] relies on.
+#![forbid(unsafe_code)]
+
+mod atomic;
+mod exits;
+mod flow;
+mod fp;
+mod int;
+mod mem;
+mod place;
+mod translate;
+
+use cranelift_codegen::control::ControlPlane;
+use cranelift_codegen::ir::{AbiParam, Function, Signature, UserFuncName, types};
+use cranelift_codegen::isa::{self, CallConv, OwnedTargetIsa};
+use cranelift_codegen::settings::{self, Configurable, SetError};
+use cranelift_codegen::{CodegenError, Context};
+use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
+use isomorph_baseline::{Compiled, Layout, MapEntry, Runtime};
+use isomorph_ir::{Op, Region, Site};
+use std::time::{Duration, Instant};
+
+pub(crate) use exits::ExitKind;
+
+/// What becomes of floating-point arithmetic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Floats {
+    /// A region that has any is refused: tier 1's way, on the host's unit, is faster.
+    Refuse,
+    /// Calls of the runtime's function: exact, and slow.
+    Call,
+}
+
+/// Why there is no code for a region. The region stays with tier 1.
+#[derive(Debug, thiserror::Error)]
+pub enum CompileError {
+    /// The operation has no code here.
+    #[error("operation {site} ({op:?}) has no code in tier 2")]
+    Refused {
+        /// Where it is.
+        site: Site,
+        /// The operation.
+        op: Op,
+    },
+    /// An edge inside of the region leads to another page, whose mapping may have changed.
+    #[error("an edge of block {block} to {target:#x} leaves the page")]
+    PageEdge {
+        /// The block it comes from.
+        block: usize,
+        /// The guest pc it leads to.
+        target: u64,
+    },
+    /// The IR breaks its rules.
+    #[error("malformed IR at operation {0}")]
+    Malformed(Site),
+    /// The region has no block at its entry.
+    #[error("the region has no entry")]
+    NoEntry,
+    /// Cranelift refused a setting.
+    #[error("the code generator's settings")]
+    Settings(#[from] SetError),
+    /// Cranelift does not have the host's instruction set.
+    #[error("the code generator's instruction set")]
+    Host(#[from] isa::LookupError),
+    /// Cranelift failed.
+    #[error("the code generator")]
+    Codegen(#[from] CodegenError),
+    /// The code refers to something that does not exist at run time.
+    #[error("the code generator left a relocation that is none of ours")]
+    Relocation,
+}
+
+/// What compiling a region took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Blocks of the region that control can reach.
+    pub blocks: u32,
+    /// Guest instructions in them.
+    pub insns: u32,
+    /// IR operations in them, but for `insn` marks.
+    pub ops: u32,
+    /// CLIF instructions they became.
+    pub clif: u32,
+    /// Bytes of the body.
+    pub bytes: u32,
+    /// Time to build the CLIF.
+    pub build: Duration,
+    /// Time that Cranelift took.
+    pub codegen: Duration,
+}
+
+/// Code of one region, for no address yet.
+#[derive(Clone, Debug)]
+pub struct CompiledRegion {
+    /// Guest pc of the entry.
+    pub(crate) pc: u64,
+    /// The function's bytes.
+    pub(crate) body: Vec<u8>,
+    /// Offsets in the body of displacements to [`Runtime::region_slow`].
+    pub(crate) slow_calls: Vec<u32>,
+    /// What the function's second result names, counted from 1.
+    pub(crate) exits: Vec<ExitKind>,
+    /// Guest pc by offset in the body.
+    pub(crate) map: Vec<MapEntry>,
+    /// What it took.
+    pub stats: Stats,
+}
+
+impl CompiledRegion {
+    /// The code for executable address `base` (16-byte aligned), given where the runtime is. Edge
+    /// ids count up from `first_edge`.
+    pub fn place(&self, runtime: (&Runtime, u64), base: u64, first_edge: u32, out: &mut Compiled) {
+        place::place(self, runtime, base, first_edge, out);
+    }
+}
+
+/// Compiles regions, one after the other. Keeps its storage from region to region.
+pub struct Compiler {
+    isa: OwnedTargetIsa,
+    context: Context,
+    builder: FunctionBuilderContext,
+    layout: Layout,
+    floats: Floats,
+}
+
+impl Compiler {
+    /// A compiler for guests of this layout, for hosts that tier 1 supports.
+    ///
+    /// # Errors
+    /// [`CompileError`] if Cranelift lacks what is asked of it.
+    pub fn new(layout: Layout, floats: Floats) -> Result<Self, CompileError> {
+        let mut flags = settings::builder();
+        flags.set("opt_level", "none")?;
+        flags.set("is_pic", "true")?;
+        flags.set("enable_probestack", "false")?;
+        flags.set("unwind_info", "false")?;
+        let verifier = if cfg!(debug_assertions) {
+            "true"
+        } else {
+            "false"
+        };
+        flags.set("enable_verifier", verifier)?;
+        let mut isa = isa::lookup_by_name("x86_64-unknown-linux-gnu")?;
+        for feature in FEATURES {
+            isa.enable(feature)?;
+        }
+        Ok(Self {
+            isa: isa.finish(settings::Flags::new(flags))?,
+            context: Context::new(),
+            builder: FunctionBuilderContext::new(),
+            layout,
+            floats,
+        })
+    }
+
+    /// Compiles `region`.
+    ///
+    /// # Errors
+    /// [`CompileError`] if the region has to stay with tier 1.
+    pub fn compile(&mut self, region: &Region) -> Result<CompiledRegion, CompileError> {
+        let start = Instant::now();
+        let (exits, pcs, mut stats) = self.build(region)?;
+        stats.build = start.elapsed();
+        let start = Instant::now();
+        self.context
+            .compile(&*self.isa, &mut ControlPlane::default())
+            .map_err(|e| e.inner)?;
+        stats.codegen = start.elapsed();
+        let pc = region.blocks[region.entry].pc;
+        let mut compiled = self.finish(&pcs)?;
+        (compiled.pc, compiled.exits) = (pc, exits);
+        stats.bytes = compiled.body.len() as u32;
+        compiled.stats = stats;
+        Ok(compiled)
+    }
+
+    /// The CLIF of the region that was compiled last, as text.
+    pub fn clif(&self) -> String {
+        self.context.func.display().to_string()
+    }
+
+    /// Brings the region's CLIF to the context.
+    fn build(&mut self, region: &Region) -> Result<(Vec<ExitKind>, Vec<u64>, Stats), CompileError> {
+        if region.blocks.get(region.entry).is_none() {
+            return Err(CompileError::NoEntry);
+        }
+        self.context.clear();
+        let mut sig = Signature::new(CallConv::SystemV);
+        sig.params.push(AbiParam::new(types::I64));
+        sig.returns = vec![AbiParam::new(types::I64); 2];
+        self.context.func = Function::with_name_signature(UserFuncName::default(), sig);
+        // A region that was refused leaves the storage in use.
+        let mut storage = std::mem::take(&mut self.builder);
+        let builder = FunctionBuilder::new(&mut self.context.func, &mut storage);
+        let config = self.isa.frontend_config();
+        let built = translate::translate(builder, region, self.layout, self.floats, config)?;
+        self.builder = storage;
+        let mut stats = built.stats;
+        stats.clif = self.context.func.dfg.num_insts() as u32;
+        Ok((built.exits, built.pcs, stats))
+    }
+
+    /// The bytes that Cranelift made, and what they refer to.
+    fn finish(&self, pcs: &[u64]) -> Result<CompiledRegion, CompileError> {
+        use cranelift_codegen::binemit::Reloc;
+        let code = self
+            .context
+            .compiled_code()
+            .ok_or(CompileError::Relocation)?;
+        let mut slow_calls = Vec::new();
+        for reloc in code.buffer.relocs() {
+            if reloc.kind != Reloc::X86CallPCRel4 {
+                return Err(CompileError::Relocation);
+            }
+            slow_calls.push(reloc.offset);
+        }
+        let mut map: Vec<MapEntry> = Vec::new();
+        for range in code.buffer.get_srclocs_sorted() {
+            let Some(&guest_pc) = pcs.get(range.loc.bits() as usize) else {
+                continue;
+            };
+            if map.last().is_none_or(|last| last.guest_pc != guest_pc) {
+                let host = range.start;
+                map.push(MapEntry { host, guest_pc });
+            }
+        }
+        Ok(CompiledRegion {
+            pc: 0,
+            body: code.buffer.data().to_vec(),
+            slow_calls,
+            exits: Vec::new(),
+            map,
+            stats: Stats::default(),
+        })
+    }
+}
+
+impl std::fmt::Debug for Compiler {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Compiler")
+            .field("layout", &self.layout)
+            .field("floats", &self.floats)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What [`isomorph_baseline::host_supported`] checks for, as Cranelift names it.
+const FEATURES: [&str; 12] = [
+    "has_sse3",
+    "has_ssse3",
+    "has_sse41",
+    "has_sse42",
+    "has_popcnt",
+    "has_avx",
+    "has_avx2",
+    "has_bmi1",
+    "has_bmi2",
+    "has_fma",
+    "has_lzcnt",
+    "has_cmpxchg16b",
+];

@@ -1,0 +1,241 @@
+//! Guest loads, stores and fences.
+
+use crate::translate::{Step, TRUSTED, Translate};
+use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::{self, BlockArg, InstBuilder, MemFlagsData, Value, types};
+use isomorph_baseline::{Header, MemKind, Memory, TLB_ADDEND, TLB_READ, TLB_WRITE};
+use isomorph_ir::{Inst, MemOp, Op, Order, TrapKind, Type};
+use std::mem::offset_of;
+
+/// Flags of accesses to guest memory.
+pub(crate) const GUEST: MemFlagsData = MemFlagsData::new();
+
+/// An access to guest memory.
+#[derive(Clone, Copy)]
+pub(crate) struct Access {
+    pub(crate) kind: MemKind,
+    pub(crate) mem: MemOp,
+    /// The IR's type, to which a loaded value is extended.
+    pub(crate) ty: Type,
+    /// The number of the operation of a read-modify-write.
+    pub(crate) atomic: u8,
+}
+
+impl Access {
+    /// As `isomorph_baseline::MemRequest` says.
+    fn request(self) -> u64 {
+        let narrow = u64::from(self.ty != Type::I64);
+        u64::from(self.mem.0)
+            | (self.kind as u64) << 8
+            | u64::from(self.atomic) << 16
+            | narrow << 24
+    }
+
+    fn writes(self) -> bool {
+        !matches!(self.kind, MemKind::Load | MemKind::LoadReserved)
+    }
+
+    /// Bits of the address beside the page's that the TLB's tag is compared with, of which byte.
+    fn keep(self) -> (i64, i64) {
+        let n = i64::from(self.mem.bytes());
+        let plain = matches!(self.kind, MemKind::Load | MemKind::Store);
+        if self.mem.aligned() || !plain {
+            (!0xfff | (n - 1), 0)
+        } else {
+            (!0xfff, n - 1)
+        }
+    }
+}
+
+/// The CLIF type of what an access moves.
+pub(crate) fn unit(mem: MemOp) -> Option<ir::Type> {
+    Some(match mem.size_log2() {
+        0 => types::I8,
+        1 => types::I16,
+        2 => types::I32,
+        3 => types::I64,
+        _ => return None,
+    })
+}
+
+impl Translate<'_> {
+    /// The CLIF type of what an access moves, or a refusal.
+    pub(crate) fn unit(&self, mem: MemOp) -> Step<ir::Type> {
+        unit(mem).map_or_else(|| self.refuse(), Ok)
+    }
+
+    /// A number as memory has it, or back.
+    fn swapped(&mut self, mem: MemOp, value: Value) -> Value {
+        if mem.big_endian() && mem.bytes() > 1 {
+            return self.f.ins().bswap(value);
+        }
+        value
+    }
+
+    /// A loaded number extended to `ty`.
+    pub(crate) fn extended(&mut self, ty: Type, mem: MemOp, value: Value) -> Step<Value> {
+        let to = self.clif(ty)?;
+        if mem.signed() && ty.is_int() && self.type_of(value).bits() < to.bits() {
+            return Ok(self.f.ins().sextend(to, value));
+        }
+        Ok(self.resize(value, to))
+    }
+
+    /// Performs an access: `fast` does so at a host address; if the software TLB does not know
+    /// the page, the slow path gives the same result instead. The new values of an atomic are
+    /// `values`.
+    pub(crate) fn access(
+        &mut self,
+        access: Access,
+        address: Value,
+        values: &[Value],
+        fast: impl FnOnce(&mut Self, Value) -> Step<Option<Value>>,
+    ) -> Step<Option<Value>> {
+        let Memory::Tlb { bits, .. } = self.memory else {
+            self.sync();
+            self.check_aligned(access, address);
+            return fast(self, address);
+        };
+        let index_mask = ((1_i64 << bits.min(12)) - 1) << 5;
+        let index = self.f.ins().ushr_imm_u(address, 7);
+        let index = self.f.ins().band_imm_s(index, index_mask);
+        let entries = self.header_word(offset_of!(Header, tlb));
+        let entry = self.f.ins().iadd(entries, index);
+        let (keep, last) = access.keep();
+        let tag = self.offset(address, last);
+        let tag = self.f.ins().band_imm_s(tag, keep);
+        let at = if access.writes() { TLB_WRITE } else { TLB_READ };
+        let known = self.f.ins().load(types::I64, TRUSTED, entry, at as i32);
+        let hit = self.f.ins().icmp(IntCC::Equal, tag, known);
+        let (near, far) = (self.f.create_block(), self.cold_block());
+        self.f.ins().brif(hit, near, &[], far, &[]);
+        self.f.switch_to_block(near);
+        let at = TLB_ADDEND as i32;
+        let addend = self.f.ins().load(types::I64, TRUSTED, entry, at);
+        let host = self.f.ins().iadd(address, addend);
+        let result = fast(self, host)?;
+        let done = self.f.create_block();
+        let joined = result.map(|value| {
+            let ty = self.type_of(value);
+            self.f.append_block_param(done, ty)
+        });
+        let args: Vec<BlockArg> = result.into_iter().map(BlockArg::Value).collect();
+        self.f.ins().jump(done, &args);
+        self.f.switch_to_block(far);
+        let slow = self.slow_path(access, address, values);
+        let args: Vec<BlockArg> = result
+            .into_iter()
+            .map(|value| {
+                let ty = self.type_of(value);
+                BlockArg::Value(self.resize(slow, ty))
+            })
+            .collect();
+        self.f.ins().jump(done, &args);
+        self.f.switch_to_block(done);
+        Ok(joined)
+    }
+
+    /// Has the runtime perform an access.
+    fn slow_path(&mut self, access: Access, address: Value, values: &[Value]) -> Value {
+        const REQUEST: usize = offset_of!(Header, scratch) + 16;
+        const VALUE: usize = offset_of!(Header, scratch) + 24;
+        self.write_back();
+        let pc = self.word(self.pc);
+        self.set_header(offset_of!(Header, exit_pc), pc);
+        self.set_header(offset_of!(Header, exit_info), address);
+        let request = self.word(access.request());
+        self.set_header(REQUEST, request);
+        let places = [VALUE, offset_of!(Header, args) + 16];
+        for (&value, at) in values.iter().zip(places) {
+            let value = self.resize(value, types::I64);
+            self.set_header(at, value);
+        }
+        self.call_slow();
+        self.check_fault();
+        self.header_word(VALUE)
+    }
+
+    /// Traps if the address is not a multiple of the access size but must be.
+    fn check_aligned(&mut self, access: Access, address: Value) {
+        let n = i64::from(access.mem.bytes());
+        if !access.mem.aligned() || n == 1 {
+            return;
+        }
+        let off = self.f.ins().band_imm_u(address, n - 1);
+        let pc = self.pc;
+        self.trap_where(off, TrapKind::Misaligned as u8, pc, address);
+    }
+
+    pub(crate) fn load(&mut self, i: &Inst) -> Step {
+        let mem = MemOp(i.aux);
+        let (unit, to) = (self.unit(mem)?, self.clif(i.ty)?);
+        if unit.bits() > to.bits() || i.ty.is_float() && unit != to {
+            return self.refuse();
+        }
+        let address = self.read(i.a, Type::I64)?;
+        let (address, disp) = self.displaced(address, i.imm);
+        let access = Access {
+            kind: MemKind::Load,
+            mem,
+            ty: i.ty,
+            atomic: 0,
+        };
+        let value = self.access(access, address, &[], |t, host| {
+            let value = t.f.ins().load(unit, GUEST, host, disp);
+            let value = t.swapped(mem, value);
+            t.extended(i.ty, mem, value).map(Some)
+        })?;
+        match value {
+            Some(value) => self.write(i.d, value),
+            None => self.malformed(),
+        }
+    }
+
+    /// An address and the displacement that is left for the access itself.
+    fn displaced(&mut self, address: Value, disp: i64) -> (Value, i32) {
+        match i32::try_from(disp) {
+            Ok(small) if self.memory == Memory::Identity && !self.checks() => (address, small),
+            _ => (self.offset(address, disp), 0),
+        }
+    }
+
+    /// Whether the current access needs its whole address for a check of alignment.
+    fn checks(&self) -> bool {
+        self.region
+            .inst(self.at)
+            .is_some_and(|i| MemOp(i.aux).aligned())
+    }
+
+    pub(crate) fn store(&mut self, i: &Inst) -> Step {
+        let mem = MemOp(i.aux);
+        let unit = self.unit(mem)?;
+        let whole = self.read(i.b, i.ty)?;
+        let address = self.read(i.a, Type::I64)?;
+        let (address, disp) = self.displaced(address, i.imm);
+        let access = Access {
+            kind: MemKind::Store,
+            mem,
+            ty: Type::I64,
+            atomic: 0,
+        };
+        self.access(access, address, &[whole], |t, host| {
+            let value = t.resize(whole, unit);
+            let value = t.swapped(mem, value);
+            t.f.ins().store(GUEST, value, host, disp);
+            Ok(None)
+        })?;
+        if mem.order() == Order::SeqCst {
+            self.f.ins().fence();
+        }
+        Ok(())
+    }
+
+    /// The host is TSO: all but store-load order is there already (SDM Vol. 3 §9.2.2).
+    pub(crate) fn fence(&mut self, i: &Inst) -> Step {
+        debug_assert_eq!(i.op, Op::Fence);
+        if i.aux == Order::SeqCst as u8 {
+            self.f.ins().fence();
+        }
+        Ok(())
+    }
+}
