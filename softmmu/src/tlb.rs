@@ -211,7 +211,7 @@ impl Bank {
             for index in self.filled.drain(..) {
                 self.entries[usize::from(index)].clear();
             }
-            self.victim_count = 0;
+            (self.victim_count, self.oldest_victim) = (0, 0);
             self.clean = true;
             self.local = false;
             self.large = None;

@@ -2,6 +2,7 @@
 
 use crate::asm::*;
 use crate::bench::*;
+use isomorph_softmmu::{Backing, RamBlock, Region};
 
 const VA: u64 = 0x4000_0000;
 
@@ -369,4 +370,49 @@ fn mprv_lends_machine_mode_the_supervisors_view() {
     bench.run();
     assert_eq!(bench.log(), [LOAD_ACCESS, VA]);
     assert_eq!((bench.reg(0, "x11"), bench.get64(DATA + 8)), (0x55, 0x55));
+}
+
+#[test]
+fn regions_come_and_go() {
+    const AT: u64 = 0xa000_0000;
+    let mut bench = Bench::supervisor();
+    let ram = RamBlock::new("more", 0x2000).expect("RAM");
+    let code = [addi(A2, A2, 1), RET].map(u32::to_le_bytes);
+    assert!(ram.write(0, code.as_flattened()));
+    assert!(ram.store(0x1000, 8, 0x77));
+    let region = Region::new("more", AT, 0x2000, 0, Backing::Ram(ram, 0)).expect("a region");
+    let id = bench.space.add(region);
+    let space = bench.space.clone();
+    bench.on_act(move |value| space.set_enabled(id, value != 0));
+    let mut places = Vec::new();
+    program(&bench, |asm| {
+        asm.li(A0, AT).li(A1, AT + 0x1000).li(A2, 0).li(A4, 0);
+        for _ in 0..3 {
+            asm.w(&[
+                jalr(RA, A0, 0),
+                jalr(RA, A0, 0),
+                ld(A3, A1, 0),
+                add(A4, A4, A3),
+            ]);
+            asm.w(&[sd(A4, A1, 8), sd(ZERO, DEV, ACT)]);
+            // In one block with the store to the device.
+            places.push(asm.pc());
+            asm.w(&[ld(A3, A1, 0), sd(A3, A1, 0), amoadd(3, A3, A3, A1)]);
+            asm.w(&[auipc(RESUME, 0), addi(RESUME, RESUME, 12), jalr(RA, A0, 0)]);
+            asm.li(RESUME, 0).w(&[sd(DEV, DEV, ACT)]);
+        }
+    });
+    bench.run();
+    let log = bench.log();
+    let (rows, _) = log.as_chunks::<3>();
+    let mut want = Vec::new();
+    for at in places {
+        let data = AT + 0x1000;
+        want.push([LOAD_ACCESS, data, at]);
+        want.push([STORE_ACCESS, data, at + 4]);
+        want.push([STORE_ACCESS, data, at + 8]);
+        want.push([1, AT, AT]);
+    }
+    assert_eq!(rows, want);
+    assert_eq!((bench.reg(0, "x12"), bench.reg(0, "x14")), (6, 3 * 0x77));
 }
