@@ -264,10 +264,11 @@ impl<G: Guest> Vcpu<G> {
     pub(crate) fn find_cached(&self, pc: u64) -> Option<u64> {
         let cell = self.shared.cell();
         cell.running.store(1, Ordering::SeqCst);
-        let code = self.shared.probe_jump_cache(pc);
-        if code.is_none() || self.engine.stop.load(Ordering::SeqCst) {
+        // In this order: a flush that was seen to be over has emptied the jump cache.
+        let stopped = self.engine.stop.load(Ordering::SeqCst);
+        let code = self.shared.probe_jump_cache(pc).filter(|_| !stopped);
+        if code.is_none() {
             cell.running.store(0, Ordering::SeqCst);
-            return None;
         }
         code
     }
