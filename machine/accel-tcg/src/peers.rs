@@ -62,7 +62,11 @@ impl<G: SystemGuest> LifeWatch for All<G> {
 
 impl<G: SystemGuest> Listener for All<G> {
     fn scale_changed(&self, scale: TimeScale) {
-        self.each(|vcpu| vcpu.post(Box::new(move |state| G::set_time_scale(state, scale))));
+        self.each(|vcpu| {
+            vcpu.post(Box::new(move |state| G::set_time_scale(state, scale)));
+            // What it waits for comes at another time now.
+            vcpu.timer();
+        });
     }
 }
 

@@ -34,14 +34,12 @@ pub const SIP: u32 = 0x144;
 pub const STIMECMP: u32 = 0x14d;
 pub const SATP: u32 = 0x180;
 pub const MSTATUS: u32 = 0x300;
-pub const MIE: u32 = 0x304;
 pub const MTVEC: u32 = 0x305;
 pub const MEPC: u32 = 0x341;
 pub const MCAUSE: u32 = 0x342;
 pub const MTVAL: u32 = 0x343;
 pub const PMPCFG0: u32 = 0x3a0;
 pub const PMPADDR0: u32 = 0x3b0;
-pub const MHARTID: u32 = 0xf14;
 pub const TIME: u32 = 0xc01;
 
 pub const ECALL: u32 = 0x0000_0073;
@@ -99,10 +97,6 @@ pub const fn addiw(rd: u32, rs1: u32, imm: i32) -> u32 {
 
 pub const fn slli(rd: u32, rs1: u32, by: i32) -> u32 {
     i_type(0x13, 1, rd, rs1, by)
-}
-
-pub const fn srli(rd: u32, rs1: u32, by: i32) -> u32 {
-    i_type(0x13, 5, rd, rs1, by)
 }
 
 pub const fn andi(rd: u32, rs1: u32, imm: i32) -> u32 {
@@ -289,10 +283,6 @@ impl Asm {
         label
     }
 
-    pub fn addr(&self, label: Label) -> u64 {
-        self.labels[label.0].expect("bound")
-    }
-
     fn to(&mut self, word: u32, label: Label) -> &mut Self {
         self.open.push((self.bytes.len(), label));
         self.w(&[word])
@@ -320,12 +310,6 @@ impl Asm {
 
     pub fn j(&mut self, to: Label) -> &mut Self {
         self.jal(ZERO, to)
-    }
-
-    /// Loads the address of a label, which is bound.
-    pub fn la(&mut self, rd: u32, label: Label) -> &mut Self {
-        let address = self.addr(label);
-        self.li(rd, address)
     }
 
     pub fn finish(mut self) -> Vec<u8> {

@@ -8,8 +8,7 @@ use isomorph_accel_tcg::{Services, Tcg, TcgConfig};
 use isomorph_engine::Config;
 use isomorph_frontend::TlbFlush;
 use isomorph_machine::{
-    Accel, After, Clock, Firmware, HostClock, IrqSink, Kick, Life, Peers, Registers, Timebase,
-    Vcpu, VcpuConfig,
+    Accel, After, Firmware, HostClock, IrqSink, Kick, Life, Peers, Timebase, Vcpu, VcpuConfig,
 };
 use isomorph_riscv::{HartState, RiscvMachine};
 use isomorph_softmmu::{AccessRules, AddressSpace, Backing, Mmio, RamBlock, Region};
@@ -313,17 +312,6 @@ impl Bench {
         all.iter().find(|row| row.0 == name).expect("a count").1
     }
 
-    /// Sets integer registers of a hart.
-    pub fn set(&mut self, hart: usize, values: &[(u32, u64)]) {
-        let vcpu = &mut self.vcpus[hart];
-        let mut blob = vcpu.registers(Registers::General).expect("registers");
-        for (n, value) in values {
-            let at = *n as usize * 8;
-            blob.bytes[at..at + 8].copy_from_slice(&value.to_le_bytes());
-        }
-        vcpu.set_registers(&blob).expect("registers");
-    }
-
     /// Starts all harts, each on its thread.
     pub fn start(&mut self) -> Running {
         let threads = std::mem::take(&mut self.vcpus);
@@ -511,10 +499,4 @@ pub fn wait_until(mut done: impl FnMut() -> bool) {
         assert!(start.elapsed() < TIMEOUT, "it does not happen");
         std::thread::sleep(Duration::from_micros(200));
     }
-}
-
-/// The hart's virtual clock.
-pub fn ticks(bench: &Bench) -> u64 {
-    let _ = bench.clock.virtual_ns();
-    bench.time.ticks()
 }

@@ -323,3 +323,27 @@ fn time_stands_still_while_the_machine_is_paused() {
     assert!(log[0] < 300 * MS, "a step of {} ticks", log[0]);
     assert!(log[1] < 300 * MS, "{} ticks late", log[1] as i64);
 }
+
+#[test]
+fn timers_follow_a_counter_that_is_set() {
+    const HOUR: u64 = 3_600_000 * MS;
+    let mut bench = Bench::supervisor();
+    program(&bench, |asm| {
+        timer_in(asm, HOUR);
+        asm.li(T1, 1 << STI).w(&[csrw(SIE, T1), sd(T0, DEV, LOG)]);
+        let (again, done) = (asm.here(), asm.label());
+        asm.w(&[WFI, csrr(T1, SIP), andi(T1, T1, 1 << STI)])
+            .bne(T1, ZERO, done);
+        asm.j(again)
+            .bind(done)
+            .w(&[csrr(T1, TIME), sub(T1, T1, T0), sd(T1, DEV, LOG)]);
+    });
+    let running = bench.start();
+    wait_until(|| bench.log().len() == 1);
+    std::thread::sleep(Duration::from_millis(20));
+    // Not as far as that: what is left passes by itself.
+    bench.time.set(bench.log()[0] - 200 * MS);
+    bench.join(running);
+    let late = bench.log()[1];
+    assert!(late < 1000 * MS, "{}", late as i64);
+}

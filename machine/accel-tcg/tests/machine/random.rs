@@ -9,7 +9,7 @@ use isomorph_riscv::RiscvMachine;
 use std::collections::HashMap;
 
 /// Programs per run, unless `ISOMORPH_PROGRAMS` says; `ISOMORPH_SEED` is the first one's seed.
-const PROGRAMS: u64 = 1500;
+const PROGRAMS: u64 = 1000;
 
 fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
@@ -200,7 +200,7 @@ fn other(r: &mut Random) -> u32 {
 /// A program's body, which goes forward only.
 fn body(r: &mut Random, at: u64) -> Vec<u8> {
     let mut asm = Asm::at(at);
-    if at % 4 != 0 {
+    if !at.is_multiple_of(4) {
         asm.h(C_NOP);
     }
     let count = 10 + r.below(50);
