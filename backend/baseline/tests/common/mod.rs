@@ -236,6 +236,16 @@ impl Machine {
         self.vcpu[n + 1] = code;
     }
 
+    /// Empties the return stack and ends the reservation.
+    pub fn reset(&mut self) {
+        let bottom = &raw const self.stack[STACK_WORDS - 1] as u64;
+        // SAFETY: the header is initialised and no code runs.
+        unsafe {
+            (*self.header()).shadow_rsp = bottom;
+            (*self.header()).reserve_addr = 1;
+        }
+    }
+
     /// Number of return addresses on the return stack.
     pub fn depth(&mut self) -> u64 {
         let bottom = &raw const self.stack[STACK_WORDS - 1] as u64;

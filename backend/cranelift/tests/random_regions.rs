@@ -1,0 +1,328 @@
+//! Random regions with loops, branches, calls and helpers on tier 2 and on the reference
+//! interpreter agree: state, memory, flags, exit.
+
+#[path = "../../baseline/tests/common/mod.rs"]
+mod common;
+
+use common::blocks::{BUFFER, Gen, double, word};
+use common::paging::{BITS, Paging, addend};
+use common::rounds::{Aligned, as_exit, expected_exit, setting};
+use common::{FLOATS, INTS, Machine, Random, TABLE, x};
+use isomorph_baseline::{Compiled, Layout, Memory};
+use isomorph_cranelift::{Compiler, Floats};
+use isomorph_ir::interp::{Exit, FlatMemory, FpEnv, Helpers, Interp};
+use isomorph_ir::{Builder, Cond, Dst, JumpKind, MemOp, Op, Region, TrapKind, Type};
+
+/// Blocks that a region may run before it is left.
+const FUEL: u64 = 60;
+/// Where the fuel is: behind what the random accesses reach.
+const FUEL_AT: u64 = BUFFER as u64 - 8;
+/// Blocks are this far from each other.
+const STEP: u64 = 0x100;
+
+/// Helper 0, for the guest state as words.
+fn helper(state: &mut [u64], [a, b, c]: [u64; 3]) -> u64 {
+    state[1] ^= a;
+    state[3] = state[3].wrapping_add(b);
+    state[1 + INTS] ^= c;
+    a.wrapping_mul(3) ^ b ^ c
+}
+
+extern "C" fn compiled_helper(state: *mut u64, a: u64, b: u64, c: u64) -> u64 {
+    // SAFETY: generated code hands over its own guest state and waits.
+    let state = unsafe { std::slice::from_raw_parts_mut(state, 1 + INTS + FLOATS) };
+    helper(state, [a, b, c])
+}
+
+struct OneHelper;
+
+impl Helpers for OneHelper {
+    fn helper(&mut self, _: u32, state: &mut [u8], _: &mut FpEnv, args: [u64; 3]) -> u64 {
+        let mut words = words_of(state);
+        let value = helper(&mut words, args);
+        for (bytes, word) in state.chunks_mut(8).zip(words) {
+            bytes.copy_from_slice(&word.to_le_bytes());
+        }
+        value
+    }
+
+    fn counter(&mut self, _: u8) -> u64 {
+        0
+    }
+}
+
+fn words_of(bytes: &[u8]) -> Vec<u64> {
+    let words = bytes.chunks(8);
+    words
+        .map(|c| u64::from_le_bytes(c.try_into().expect("8 bytes")))
+        .collect()
+}
+
+/// A pc of a block, or one outside.
+fn target(r: &mut Random, blocks: usize) -> u64 {
+    match r.below(blocks + 1) {
+        n if n == blocks => 0x1f00 - 0x10 * r.below(4) as u64,
+        n => 0x1000 + n as u64 * STEP,
+    }
+}
+
+/// One block of `blocks`, number `n`.
+fn block(g: &mut Gen<'_>, n: usize, blocks: usize, buffer: u64, kinds: usize) {
+    g.pc = 0x1000 + n as u64 * STEP;
+    g.b.start(g.pc, 0);
+    (g.i32s, g.i64s, g.f32s) = Default::default();
+    g.b.insn_start(g.pc);
+    let (at, one) = (g.b.c(buffer + FUEL_AT), g.b.c(1));
+    let fuel = g.b.load(Type::I64, MemOp::U64, Dst::Temp, at, 0);
+    let fuel = g.b.binary(Op::Sub, Type::I64, Dst::Temp, fuel, one);
+    let at = g.b.c(buffer + FUEL_AT);
+    g.b.store(Type::I64, MemOp::U64, fuel, at, 0);
+    let zero = g.b.c(0);
+    g.b.exit_if(Type::I64, Cond::Eq, fuel, zero, 0x1f80);
+    g.pc += 4;
+    for _ in 0..g.r.below(8) {
+        g.insn(buffer, kinds);
+        if !g.b.ended() && g.r.below(5) == 0 {
+            let (a, b) = (g.int(), g.int());
+            let (cond, to) = (g.r.pick(Cond::ALL), target(g.r, blocks));
+            g.b.exit_if(Type::I64, cond, a, b, to);
+        }
+        if !g.b.ended() && g.r.below(12) == 0 {
+            let args = [g.int(), g.int(), g.int()];
+            let d = x(g.r.below(INTS));
+            g.b.helper(0, Dst::To(d), args);
+        }
+        if g.b.ended() {
+            break;
+        }
+    }
+    if !g.b.ended() {
+        end(g, blocks);
+    }
+    let end = g.pc + 4;
+    g.b.block_mut().end = end;
+}
+
+fn end(g: &mut Gen<'_>, blocks: usize) {
+    let to = target(g.r, blocks);
+    match g.r.below(8) {
+        0 => {
+            // A computed target that is often a block's.
+            let (a, b) = (g.b.c(to), g.b.c(0x5550));
+            let (x, y) = (g.int(), g.int());
+            let to = g.b.select(Type::I64, Cond::LtS, Dst::Temp, (x, y), a, b);
+            let kind = g.r.pick(JumpKind::ALL);
+            g.b.jump(kind, to);
+        }
+        1 => {
+            g.b.call(to, g.pc + 4);
+            g.b.exit(0x1f40);
+        }
+        2 => {
+            let to = g.b.c(to);
+            g.b.call_indirect(to, g.pc + 4);
+            g.b.exit(0x1f40);
+        }
+        3 => {
+            let info = g.int();
+            g.b.trap(TrapKind::Syscall, g.pc, info);
+        }
+        _ => g.b.exit(to),
+    }
+}
+
+fn build(r: &mut Random, b: &mut Builder, buffer: u64, kinds: usize) -> Region {
+    let blocks = r.below(6) + 1;
+    let mut all = Vec::new();
+    let mut g = Gen {
+        r,
+        b,
+        i32s: Vec::new(),
+        i64s: Vec::new(),
+        f32s: Vec::new(),
+        pc: 0,
+    };
+    for n in 0..blocks {
+        block(&mut g, n, blocks, buffer, kinds);
+        all.push(g.b.block().clone());
+    }
+    let mut region = Region::new(all);
+    region.entry = r.below(blocks);
+    region.joins = (0..blocks).filter(|_| r.below(2) == 0).collect();
+    region
+}
+
+/// Runs the region's blocks until it is left; `None` if it runs too long.
+fn interpret(
+    region: &Region,
+    interp: &mut Interp,
+    state: &mut [u8],
+    memory: &mut FlatMemory,
+) -> Option<Exit> {
+    let mut at = region.entry;
+    for _ in 0..20 * FUEL {
+        let block = &region.blocks[at];
+        let exit = interp
+            .run(block, state, memory, &mut OneHelper)
+            .expect("state");
+        let computed = block.insts.iter().any(|i| i.op == Op::CallInd);
+        let next = match exit {
+            Exit::Direct { pc } => region.successor(at, pc),
+            Exit::Call { pc, .. } if !computed => region.successor(at, pc),
+            Exit::Call { pc, .. } | Exit::Indirect { pc, .. } => region.computed_successor(at, pc),
+            _ => None,
+        };
+        let Some(next) = next else {
+            return Some(left(exit, computed));
+        };
+        at = next;
+    }
+    None
+}
+
+/// An exit as generated code tells of it.
+fn left(exit: Exit, computed: bool) -> Exit {
+    let kind = JumpKind::Jump;
+    match exit {
+        Exit::Call { pc, .. } if computed => Exit::Indirect { pc, kind },
+        Exit::Call { pc, .. } => Exit::Direct { pc },
+        Exit::Indirect { pc, .. } => Exit::Indirect { pc, kind },
+        exit => exit,
+    }
+}
+
+/// One engine, its memory, and the reference's.
+struct Bench {
+    m: Machine,
+    paging: Paging,
+    compiler: Compiler,
+    buffer: Box<Aligned>,
+    address: u64,
+    paged: bool,
+}
+
+impl Bench {
+    fn new(paged: bool) -> Self {
+        let memory = match paged {
+            true => Memory::Tlb {
+                bits: BITS,
+                longest: 4,
+            },
+            false => Memory::Identity,
+        };
+        let globals = &TABLE;
+        let layout = Layout { globals, memory };
+        let mut m = Machine::with_memory(vec![compiled_helper as *const () as usize], memory);
+        let buffer = Box::new(Aligned([0; 2 * BUFFER]));
+        Self {
+            paging: Paging::new(&mut m),
+            m,
+            compiler: Compiler::new(layout, Floats::Call).expect("a compiler"),
+            address: match paged {
+                // The middle of the buffer is where a page ends.
+                true => 0x12_3456_7f80,
+                false => buffer.0.as_ptr() as u64,
+            },
+            buffer,
+            paged,
+        }
+    }
+
+    fn place(&self, n: usize) -> usize {
+        match self.paged {
+            true => n + addend(0, self.address + n as u64) as usize,
+            false => n,
+        }
+    }
+
+    /// Prepares memory and TLB.
+    fn fill(&mut self, r: &mut Random) -> FlatMemory {
+        let mut memory = FlatMemory::new(self.address, BUFFER);
+        for byte in &mut memory.bytes {
+            *byte = r.next() as u8;
+        }
+        memory.bytes[FUEL_AT as usize..].copy_from_slice(&FUEL.to_le_bytes());
+        for (n, byte) in memory.bytes.iter().enumerate() {
+            let at = self.place(n);
+            self.buffer.0[at] = *byte;
+        }
+        if self.paged {
+            let host = self.buffer.0.as_ptr() as u64;
+            self.paging.host = host.wrapping_sub(self.address);
+            self.paging.keep = r.below(2) == 0;
+            self.paging.fill_some(self.address, r);
+        }
+        memory
+    }
+
+    /// One random region; says whether it was run.
+    fn round(&mut self, r: &mut Random, b: &mut Builder, kinds: usize) -> bool {
+        let region = build(r, b, self.address, kinds);
+        let text = || region.text(&TABLE).to_string();
+        assert_eq!(region.verify(&TABLE), Ok(()), "{}", text());
+        let mut memory = self.fill(r);
+        let mut state: Vec<u64> = (0..=INTS).map(|_| word(r)).collect();
+        state.extend((0..FLOATS).map(|_| double(r)));
+        state[0] = 0;
+        let (flags, rounding) = (r.below(32) as u8, r.below(4) as u8);
+        let mut interp = Interp::new(&TABLE);
+        interp.fp.flags.0 = flags;
+        interp.fp.set_rounding(rounding.into());
+        let mut bytes: Vec<u8> = state.iter().flat_map(|w| w.to_le_bytes()).collect();
+        let Some(exit) = interpret(&region, &mut interp, &mut bytes, &mut memory) else {
+            return false;
+        };
+        let compiled = match self.compiler.compile(&region) {
+            Ok(compiled) => compiled,
+            Err(e) => panic!("{e}\n{}", text()),
+        };
+        let mut out = Compiled::default();
+        compiled.place(self.m.runtime(), self.m.block_address(), 0, &mut out);
+        self.m.put(out, 0);
+        self.m.reset();
+        self.m.state().copy_from_slice(&state);
+        self.m.set_fp(flags, rounding);
+        let got = self.m.run();
+        let exit = expected_exit(exit, &got, self.paged);
+        assert_eq!(as_exit(&self.m, got), exit, "{}", text());
+        let want = words_of(&bytes);
+        for n in 1..want.len() {
+            let (name, got) = (TABLE.globals[n].name, self.m.state()[n]);
+            assert_eq!(got, want[n], "{name}, was {:#x}\n{}", state[n], text());
+        }
+        let same = (0..BUFFER).all(|n| self.buffer.0[self.place(n)] == memory.bytes[n]);
+        assert!(same, "memory differs\n{}", text());
+        assert_eq!(self.m.fp_flags(), interp.fp.flags.0, "flags\n{}", text());
+        true
+    }
+}
+
+fn run_rounds(rounds: u64, kinds: usize, paged: bool) {
+    let seed = setting("ISOMORPH_SEED", 0x15_0501);
+    let rounds = setting("ISOMORPH_ROUNDS", rounds);
+    println!("ISOMORPH_SEED={seed}");
+    let mut bench = Bench::new(paged);
+    let mut b = Builder::new(&TABLE);
+    let mut ran = 0;
+    for round in 0..rounds {
+        let mut r = Random(seed.wrapping_add(round << 20));
+        println!("round {round}");
+        ran += u64::from(bench.round(&mut r, &mut b, kinds));
+    }
+    assert!(ran > rounds / 2, "{ran} of {rounds}");
+}
+
+#[test]
+fn integer_regions_agree() {
+    run_rounds(1_500, 10, false);
+}
+
+#[test]
+fn all_regions_agree() {
+    run_rounds(1_500, 20, false);
+}
+
+#[test]
+fn regions_with_a_tlb_agree() {
+    run_rounds(1_500, 10, true);
+}
