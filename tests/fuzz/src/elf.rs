@@ -8,7 +8,7 @@ use std::io::Write;
 /// Reads a file's headers.
 pub fn run(bytes: &[u8]) {
     let header = is_guest_elf(bytes);
-    let Ok(elf) = file(bytes).and_then(|file| Ok(Elf::read(&file))) else {
+    let Ok(elf) = file(bytes).map(|file| Elf::read(&file)) else {
         return;
     };
     let read = elf.map(|elf| elf.position_independent());
