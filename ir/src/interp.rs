@@ -6,6 +6,7 @@
 
 mod fp;
 mod mem;
+mod region;
 
 #[cfg(test)]
 mod tests;

@@ -12,7 +12,7 @@
 
 use crate::text::{self, ParseError, ParseErrorKind};
 use crate::verify::{self, VerifyError};
-use crate::{Block, GlobalTable, Inst, Op, OpFlags, Type, Val};
+use crate::{Block, GlobalTable, Inst, Op, Val};
 use std::fmt::{self, Display, Formatter};
 
 /// An operation of a region: block and index in [`Block::insts`].

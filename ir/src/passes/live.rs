@@ -1,0 +1,133 @@
+//! Which values are needed: strong liveness, backward over a region.
+//!
+//! A value is needed if an operation that is not pure reads it, or a pure one whose result is
+//! needed, or if it is in guest state where that is visible. So a chain that only feeds itself or
+//! an overwritten global is not needed, even around a loop.
+
+use super::edit::{Slots, operands};
+use super::{Cfg, Context, Faults, targets};
+use crate::{Inst, Op, OpFlags, Region};
+
+/// The needed values at one place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Live {
+    /// By slot.
+    slots: Vec<bool>,
+    /// The block's temporaries.
+    temps: Vec<bool>,
+}
+
+/// What is needed at the head of each block.
+pub(crate) struct Liveness<'a> {
+    region: &'a Region,
+    context: &'a Context<'a>,
+    slots: Slots,
+    heads: Vec<Vec<bool>>,
+}
+
+impl<'a> Liveness<'a> {
+    pub fn new(region: &'a Region, cfg: &Cfg, context: &'a Context<'a>) -> Self {
+        let slots = Slots::new(region, context.table);
+        let mut this = Self {
+            region,
+            context,
+            slots,
+            heads: vec![vec![false; slots.len()]; region.blocks.len()],
+        };
+        let reached = cfg.order().iter().rev().copied();
+        let others = (0..region.blocks.len()).filter(|&n| !cfg.reachable(n));
+        let order: Vec<usize> = reached.chain(others).collect();
+        let mut changed = true;
+        while changed {
+            changed = false;
+            for &block in &order {
+                let mut live = this.walk(block, |_, _| {}).slots;
+                if cfg.is_loop_head(block) {
+                    live[slots.globals()].fill(true);
+                }
+                changed |= live != this.heads[block];
+                this.heads[block] = live;
+            }
+        }
+        this
+    }
+
+    /// Goes backward through `block`, showing each operation's index and what is needed after it.
+    pub fn walk(&self, block: usize, mut seen: impl FnMut(usize, &Live)) -> Live {
+        let insts = &self.region.blocks[block].insts;
+        let mut live = Live {
+            slots: vec![false; self.slots.len()],
+            temps: vec![false; self.region.blocks[block].temps.len()],
+        };
+        for (n, inst) in insts.iter().enumerate().rev() {
+            seen(n, &live);
+            self.step(block, inst, &mut live);
+        }
+        live
+    }
+
+    /// From what is needed after `inst` to what is needed before it.
+    fn step(&self, block: usize, inst: &Inst, live: &mut Live) {
+        if self.unneeded(inst, live) {
+            return;
+        }
+        for d in [inst.d, inst.d2] {
+            live.set(self.slots, d, false);
+        }
+        match inst.op {
+            // What follows a call is entered from outside, where everything is defined.
+            Op::Exit | Op::Call => live.slots.fill(false),
+            _ => {}
+        }
+        let inside = matches!(inst.op, Op::Exit | Op::ExitIf | Op::Call);
+        let mut to = targets(self.region, block, inst).filter(|_| inside);
+        if let Some(to) = to.next() {
+            let more = live.slots.iter_mut().zip(&self.heads[to]);
+            more.for_each(|(slot, &needed)| *slot |= needed);
+        } else if self.context.shows_state(inst) {
+            live.slots[self.slots.globals()].fill(true);
+            // A computed jump may stay inside, where locals are read.
+            for to in targets(self.region, block, inst) {
+                let more = live.slots.iter_mut().zip(&self.heads[to]);
+                more.for_each(|(slot, &needed)| *slot |= needed);
+            }
+        }
+        for val in operands(inst) {
+            live.set(self.slots, val, true);
+        }
+    }
+
+    /// Whether `inst` does nothing but compute what is not needed after it.
+    pub fn unneeded(&self, inst: &Inst, live: &Live) -> bool {
+        let results = [inst.d, inst.d2];
+        inst.op.info().flags.has(OpFlags::PURE)
+            && !results.contains(&self.context.table.pc)
+            && !results.iter().any(|&d| live.needs(self.slots, d))
+    }
+}
+
+impl Live {
+    fn set(&mut self, slots: Slots, val: crate::Val, needed: bool) {
+        if let Some(n) = slots.of(val) {
+            self.slots[n] = needed;
+        } else if let Some(n) = val.as_temp() {
+            self.temps[n] = needed;
+        }
+    }
+
+    fn needs(&self, slots: Slots, val: crate::Val) -> bool {
+        let temp = val.as_temp().is_some_and(|n| self.temps[n]);
+        temp || slots.of(val).is_some_and(|n| self.slots[n])
+    }
+}
+
+impl Context<'_> {
+    /// Whether guest state is visible at `inst`, if it leaves the region.
+    pub(crate) fn shows_state(&self, inst: &Inst) -> bool {
+        match inst.op {
+            Op::Fence => false,
+            op if op < Op::Load || op > Op::StoreCond => op.info().flags.has(OpFlags::BARRIER),
+            _ => self.faults == Faults::Precise,
+        }
+    }
+}

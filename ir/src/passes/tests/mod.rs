@@ -1,0 +1,6 @@
+//! Passes on text files and on random regions: before and after must run alike.
+
+mod compare;
+mod files;
+mod generate;
+mod random;
