@@ -60,7 +60,7 @@ fn timers_end_loops_and_waits() {
         assert_eq!(rows.len(), 5);
         for [late, cause] in rows {
             assert_eq!(*cause, INTERRUPT | u64::from(STI));
-            assert!(*late < 200 * MS, "{late}");
+            assert!(*late < 2000 * MS, "{late}");
         }
         let asleep = bench.stat(0, "asleep-us");
         let want = if wait { 80_000..10_000_000 } else { 0..1 };
@@ -311,7 +311,7 @@ fn time_stands_still_while_the_machine_is_paused() {
     for _ in 0..2 {
         assert!(life.pause());
         let before = clock.virtual_ns();
-        std::thread::sleep(Duration::from_millis(400));
+        std::thread::sleep(Duration::from_millis(800));
         assert_eq!(clock.virtual_ns(), before);
         assert!(life.resume());
         std::thread::sleep(Duration::from_millis(20));
@@ -320,8 +320,8 @@ fn time_stands_still_while_the_machine_is_paused() {
     life.shutdown(Shutdown::Host);
     thread.join().expect("no panic").expect("no failure");
     let log = bench.log();
-    assert!(log[0] < 300 * MS, "a step of {} ticks", log[0]);
-    assert!(log[1] < 300 * MS, "{} ticks late", log[1] as i64);
+    assert!(log[0] < 600 * MS, "a step of {} ticks", log[0]);
+    assert!(log[1] < 600 * MS, "{} ticks late", log[1] as i64);
 }
 
 #[test]
@@ -345,5 +345,5 @@ fn timers_follow_a_counter_that_is_set() {
     bench.time.set(bench.log()[0] - 200 * MS);
     bench.join(running);
     let late = bench.log()[1];
-    assert!(late < 1000 * MS, "{}", late as i64);
+    assert!(late < 2000 * MS, "{}", late as i64);
 }
