@@ -51,6 +51,19 @@ pub(crate) struct Inner {
     pub mail: Vec<Arc<dyn Protect>>,
     /// Numbers of pages that instructions lie across: by space of the first, and the second.
     pub pairs: HashMap<(u64, Option<u64>), u64>,
+    /// The next such number. None is used twice: a block may be translated by a number that it
+    /// got before a flush.
+    pub next_pair: u64,
+}
+
+impl Inner {
+    /// The number of two pages.
+    pub fn pair(&mut self, space: u64, next: Option<u64>) -> u64 {
+        let free = self.next_pair;
+        let number = *self.pairs.entry((space, next)).or_insert(free);
+        self.next_pair += u64::from(number == free);
+        number
+    }
 }
 
 /// Most vCPU memories kept for reuse.
@@ -71,6 +84,7 @@ impl<G: Guest> Engine<G> {
             spare: Vec::new(),
             mail: Vec::new(),
             pairs: HashMap::new(),
+            next_pair: 0,
         };
         Ok(Arc::new(Self {
             guest,

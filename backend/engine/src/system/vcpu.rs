@@ -508,17 +508,12 @@ impl<G: SystemGuest> SystemVcpu<G> {
         if next == Some(site.place + first) {
             return once;
         }
-        let mut inner = self.core.engine().lock();
-        let count = inner.pairs.len() as u64;
-        let number = *inner.pairs.entry((once.space, next)).or_insert(count);
-        once.numbered(number)
+        once.numbered(self.core.engine().lock().pair(once.space, next))
     }
 
     /// `site` for an instruction that may lie across two pages.
     fn pair(&self, site: Site, next: Option<u64>) -> Site {
-        let mut inner = self.core.engine().lock();
-        let count = inner.pairs.len() as u64;
-        let number = *inner.pairs.entry((site.space, next)).or_insert(count);
+        let number = self.core.engine().lock().pair(site.space, next);
         site.pair(next, number)
     }
 
