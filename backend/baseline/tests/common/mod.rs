@@ -99,6 +99,8 @@ pub struct Machine {
     stack: Vec<u64>,
     reserve: Vec<u64>,
     helpers: Vec<usize>,
+    /// Words of the guest state.
+    words: usize,
     pub compiled: Compiled,
 }
 
@@ -108,6 +110,12 @@ impl Machine {
     }
 
     pub fn with_memory(helpers: Vec<usize>, memory: Memory) -> Self {
+        let globals = &TABLE;
+        Self::with_layout(helpers, Layout { globals, memory })
+    }
+
+    /// For a guest whose state consists of words.
+    pub fn with_layout(helpers: Vec<usize>, layout: Layout) -> Self {
         // SAFETY: an anonymous mapping at an address of the kernel's choice touches nothing else.
         let code = unsafe {
             libc::mmap(
@@ -121,10 +129,9 @@ impl Machine {
         };
         assert_ne!(code, libc::MAP_FAILED);
         let code = code.cast::<u8>();
-        let mut emitter = Emitter::new(Layout {
-            globals: &TABLE,
-            memory,
-        });
+        let ends = layout.globals.globals.iter().map(|g| g.offset as usize / 8 + 1);
+        let guest_words = ends.max().unwrap_or(0);
+        let mut emitter = Emitter::new(layout);
         emitter.set_runtime_base(code as u64);
         let runtime = &emitter.runtime().code;
         // SAFETY: the mapping is larger than the runtime.
@@ -142,6 +149,7 @@ impl Machine {
             stack: vec![0; STACK_WORDS],
             reserve: vec![0; RESERVE_LEN],
             helpers,
+            words: guest_words,
             compiled: Compiled::default(),
         };
         let sentinel = m.code as u64 + u64::from(m.emitter.runtime().sentinel);
@@ -166,7 +174,7 @@ impl Machine {
     /// The words of the guest state.
     pub fn state(&mut self) -> &mut [u64] {
         let at = self.start + GUEST_OFFSET / 8;
-        &mut self.vcpu[at..at + GLOBALS.len()]
+        &mut self.vcpu[at..at + self.words]
     }
 
     pub fn set_fp(&mut self, flags: u8, rounding: u8) {

@@ -1,0 +1,212 @@
+//! Single things about how regions are entered, left and refused.
+
+#[path = "../../baseline/tests/common/mod.rs"]
+mod common;
+mod faults;
+
+use common::{Machine, TABLE};
+use isomorph_baseline::{Compiled, ExitReason, Layout, Memory};
+use isomorph_cranelift::{CompileError, Compiler, Floats};
+use isomorph_ir::{Op, Region, text};
+
+const PAGED: Memory = Memory::Tlb {
+    bits: 4,
+    longest: 4,
+};
+
+fn compiler(memory: Memory, floats: Floats) -> Compiler {
+    let globals = &TABLE;
+    Compiler::new(Layout { globals, memory }, floats).expect("a compiler")
+}
+
+fn region(text: &str) -> Region {
+    let region = Region::parse(text, &TABLE).expect("a region");
+    assert_eq!(region.verify(&TABLE), Ok(()));
+    region
+}
+
+/// Compiles a region and puts it in place.
+fn load(m: &mut Machine, text: &str) {
+    let mut c = compiler(Memory::Identity, Floats::Call);
+    let compiled = c.compile(&region(text)).expect("code");
+    let mut out = Compiled::default();
+    compiled.place(m.runtime(), m.block_address(), 0, &mut out);
+    for e in &out.edges {
+        let at = m.block_address() + u64::from(e.rel32);
+        assert!(at % 8 <= 4, "{e:?} crosses a word");
+    }
+    for l in &out.landings {
+        assert_eq!(l.cell % 8, 0, "{l:?} is not aligned");
+    }
+    m.put(out, 0);
+}
+
+/// Counts x0 up and x1 down, until that is 0.
+const LOOP: &str = "\
+region entry 0 locals 0 joins
+block 0x1000 flags 0x0 insns 1 end 0x1004
+-- 0x1000
+  x2 = mov 0x7
+  exit -> 0x1010
+block 0x1010 flags 0x0 insns 2 end 0x1018
+-- 0x1010
+  x0 = add x0, 0x1
+-- 0x1014
+  x1 = sub x1, 0x1
+  exitif ne x1, 0x0 -> 0x1010
+  exit -> 0x1018
+";
+
+#[test]
+fn a_loop_runs() {
+    let mut m = Machine::new(Vec::new());
+    load(&mut m, LOOP);
+    m.state()[1..4].copy_from_slice(&[5, 1000, 0]);
+    let left = m.run();
+    assert_eq!(left.reason, ExitReason::Edge);
+    let edge = m.compiled.edges[left.payload as usize];
+    assert_eq!((edge.target, edge.polled, edge.call), (0x1018, false, false));
+    assert_eq!(m.state()[1..4], [1005, 0, 7]);
+}
+
+#[test]
+fn an_interrupt_is_taken_at_the_entry_and_at_the_loop_head() {
+    let mut m = Machine::new(Vec::new());
+    load(&mut m, LOOP);
+    m.interrupt(true);
+    m.state()[1..4].copy_from_slice(&[5, 1000, 0]);
+    let left = m.run();
+    assert_eq!((left.reason, left.pc), (ExitReason::Irq, 0x1000));
+    assert_eq!(m.state()[1..4], [5, 1000, 0]);
+    let fast = m.block_address() + u64::from(m.compiled.fast_entry);
+    let left = m.enter(fast);
+    assert_eq!((left.reason, left.pc), (ExitReason::Irq, 0x1010));
+    assert_eq!(m.state()[1..4], [5, 1000, 7]);
+}
+
+#[test]
+fn a_callee_of_tier_1_comes_back() {
+    let mut m = Machine::new(Vec::new());
+    let callee = "\
+block 0x2000 flags 0x0 insns 1 end 0x2004
+-- 0x2000
+  x3 = add x3, 0x5
+  jump ret x0
+";
+    let callee = text::parse(callee, &TABLE).expect("a block");
+    m.load_at(&callee, 0x1000).expect("code");
+    let caller = "\
+region entry 0 locals 0 joins
+block 0x1000 flags 0x0 insns 2 end 0x1008
+-- 0x1000
+  x3 = mov 0x1
+  x0 = mov 0x1008
+  call 0x1008 -> 0x2000
+-- 0x1008
+  exit -> 0x100c
+";
+    load(&mut m, caller);
+    let call = m.compiled.edges.iter().position(|e| e.call).expect("a call");
+    assert_eq!(m.compiled.edges[call].target, 0x2000);
+    let callee = m.block_address() + 0x1000;
+    m.link(call, callee);
+    let left = m.run();
+    assert_eq!(left.reason, ExitReason::Edge);
+    assert_eq!(m.compiled.edges[left.payload as usize].target, 0x1008);
+    assert_eq!(m.state()[4], 6);
+    assert_eq!(m.depth(), 0);
+
+    // A landing that was struck out refuses; so does one of another return address.
+    let cell = m.compiled.landings[0].cell;
+    m.write_word(cell, 1);
+    let left = m.run();
+    assert_eq!((left.reason, left.pc), (ExitReason::Indirect, 0x1008));
+}
+
+#[test]
+fn a_fault_finds_the_state_precise() {
+    let mut m = Machine::new(Vec::new());
+    faults::watch(&mut m);
+    let text = "\
+region entry 0 locals 0 joins
+block 0x1000 flags 0x0 insns 4 end 0x1010
+-- 0x1000
+  x0 = add x0, 0x1
+  exitif eq x0, 0x3 -> 0x1000
+-- 0x1004
+  x1 = add x1, x0
+-- 0x1008
+  x4 = load u64 [x2+0x10]
+-- 0x100c
+  x3 = mov 0x9
+  exit -> 0x1000
+";
+    load(&mut m, text);
+    let good = [11_u64; 4];
+    m.state()[1..6].copy_from_slice(&[0, 100, 0x10, 0, 0]);
+    let left = m.run();
+    assert_eq!((left.reason, left.payload), (ExitReason::Fault, 0));
+    assert_eq!(m.state()[1..6], [1, 101, 0x10, 0, 0]);
+    let (host, address) = faults::last();
+    assert_eq!(address, 0x20);
+    let offset = (host - m.block_address()) as u32;
+    assert_eq!(m.compiled.guest_pc(offset), Some(0x1008));
+
+    // Where it does not fault it goes on until it does.
+    let good_at = good.as_ptr() as u64 - 0x10;
+    m.state()[1..6].copy_from_slice(&[0, 100, good_at, 0, 0]);
+    m.interrupt(true);
+    let fast = m.block_address() + u64::from(m.compiled.fast_entry);
+    let left = m.enter(fast);
+    assert_eq!((left.reason, left.pc), (ExitReason::Irq, 0x1000));
+    m.interrupt(false);
+}
+
+#[test]
+fn what_has_no_code_is_refused() {
+    let text = "\
+region entry 0 locals 0 joins
+block 0x1ff0 flags 0x0 insns 1 end 0x1ff4
+-- 0x1ff0
+  f0 = fadd rne f1, f2
+  exit -> 0x2000
+block 0x2000 flags 0x0 insns 1 end 0x2004
+-- 0x2000
+  x0 = counter 0
+  exit -> 0x3000
+";
+    let region = region(text);
+    let error = compiler(Memory::Identity, Floats::Refuse).compile(&region);
+    assert!(matches!(error, Err(CompileError::Refused { op: Op::FAdd, .. })));
+    let error = compiler(Memory::Identity, Floats::Call).compile(&region);
+    assert!(matches!(error, Err(CompileError::Refused { op: Op::ReadCounter, .. })));
+    let error = compiler(PAGED, Floats::Call).compile(&region);
+    assert!(matches!(error, Err(CompileError::PageEdge { target: 0x2000, .. })));
+    let empty = compiler(PAGED, Floats::Call).compile(&Region::default());
+    assert!(matches!(empty, Err(CompileError::NoEntry)));
+    // What was refused leaves the compiler in order.
+    let mut c = compiler(Memory::Identity, Floats::Refuse);
+    assert!(c.compile(&region).is_err());
+    assert!(c.compile(&self::region(LOOP)).is_ok());
+}
+
+#[test]
+fn every_file_of_ir_has_code() {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../baseline/tests");
+    let mut files = 0;
+    for (dir, memory) in [("code", Memory::Identity), ("code_tlb", PAGED)] {
+        let mut c = compiler(memory, Floats::Call);
+        for file in std::fs::read_dir(format!("{root}/{dir}")).expect("cases") {
+            let path = file.expect("a file").path();
+            if path.extension().is_none_or(|e| e != "ir") {
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).expect("readable");
+            let block = text::parse(&text, &TABLE).expect("a block");
+            let done = c.compile(&Region::new(vec![block]));
+            assert!(done.is_ok(), "{}: {done:?}", path.display());
+            files += 1;
+        }
+    }
+    assert!(files > 10);
+}
