@@ -134,6 +134,9 @@ impl RamBlock {
 
     /// Notes that `len` bytes at `offset` have changed: dirty pages, and translations to drop.
     pub fn note_write(&self, offset: u64, len: u64) {
+        // The bytes are there before the code mark is looked at, and who translates sets the mark
+        // before it reads them: one of the two sees the other.
+        std::sync::atomic::fence(Ordering::SeqCst);
         for page in pages(offset, len) {
             self.dirty.set(page);
             if self.code.get(page)

@@ -1,8 +1,7 @@
 //! Chapter "RFENCE Extension".
 //!
-//! A remote `FENCE.I` has nothing to do on its harts but to be there: translated code is dropped
-//! everywhere as soon as its bytes are stored to, and a hart that has left it to do the work finds
-//! the new code. There is no hypervisor extension, so its fences are not supported.
+//! A remote `FENCE.I` has nothing to do on its harts but to be there: reaching other harts is an
+//! instruction fence for all of them, which drops the translations of code that has changed. There is no hypervisor extension, so its fences are not supported.
 
 use crate::call::{Answer, Call, Error, Function, Reply, Targets};
 use crate::pmu::Event;
