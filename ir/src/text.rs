@@ -12,8 +12,9 @@
 //! ```
 //!
 //! A type suffix is absent where it is the type of the first result, or `i64` for an operation
-//! without results. A region's locals are `$n` (I64). Attributes stand before the operands. `-> pc` is where an exit leads, `@ pc`
-//! where a trap happens, `#n` the number of a helper, `;` begins a comment.
+//! without results. A region's locals are `$n` (I64). Attributes stand before the operands. `-> pc`
+//! is where an exit leads, `@ pc` where a trap happens, `#n` the number of a helper, `;` begins a
+//! comment.
 //!
 //! Printing is total: what a broken block names and does not have is printed with a `?`, which the
 //! parser refuses. [`parse`] of a printed valid block gives an equal block but for the numbering

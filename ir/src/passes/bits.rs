@@ -23,6 +23,11 @@ impl Bits {
         sign: 1,
     };
 
+    /// These bits are 0, and those are 1.
+    pub const fn of(zero: u64, one: u64) -> Self {
+        Self { zero, one, sign: 1 }
+    }
+
     /// Exactly `value`.
     pub const fn exact(value: u64) -> Self {
         Self {

@@ -7,6 +7,8 @@ use crate::{Inst, Op, Region};
 pub struct Cfg {
     succs: Vec<Vec<usize>>,
     preds: Vec<Vec<usize>>,
+    /// By block: which operation leads to which block.
+    exits: Vec<Vec<(usize, usize)>>,
     /// Reachable blocks in reverse postorder; the entry is first.
     order: Vec<usize>,
     /// Place in `order`; `usize::MAX` where control never comes.
@@ -55,14 +57,16 @@ impl Cfg {
         let mut cfg = Self {
             succs: vec![Vec::new(); count],
             preds: vec![Vec::new(); count],
+            exits: vec![Vec::new(); count],
             place: vec![usize::MAX; count],
             idom: vec![usize::MAX; count],
             heads: vec![false; count],
             ..Self::default()
         };
         for from in 0..count {
-            for inst in &region.blocks[from].insts {
+            for (i, inst) in region.blocks[from].insts.iter().enumerate() {
                 for to in targets(region, from, inst) {
+                    cfg.exits[from].push((i, to));
                     if !cfg.succs[from].contains(&to) {
                         cfg.succs[from].push(to);
                         cfg.preds[to].push(from);
@@ -146,6 +150,12 @@ impl Cfg {
     /// Whether control ever comes to `block`.
     pub fn reachable(&self, block: usize) -> bool {
         self.place[block] != usize::MAX
+    }
+
+    /// The blocks to which operation `inst` of `block` may lead.
+    pub fn targets(&self, block: usize, inst: usize) -> impl Iterator<Item = usize> {
+        let exits = self.exits[block].iter();
+        exits.filter(move |e| e.0 == inst).map(|e| e.1)
     }
 
     /// The blocks with an edge to `block`.

@@ -1,7 +1,7 @@
 //! Which globals, locals and temporaries are copies of others, forward over a region.
 
 use super::edit::{Slots, type_of};
-use super::{Cfg, Context, targets};
+use super::{Cfg, Context};
 use crate::{Block, GlobalTable, Inst, Op, OpFlags, Region, Val};
 
 /// The copies known at one place of a block: (copy, source).
@@ -75,8 +75,8 @@ impl Copies {
             }
             heads[n] = known.clone();
             let block = &region.blocks[n];
-            for inst in &block.insts {
-                for to in targets(region, n, inst) {
+            for (i, inst) in block.insts.iter().enumerate() {
+                for to in cfg.targets(n, i) {
                     let across = known.across();
                     match &mut at[to] {
                         Some(old) => old.pairs.retain(|p| across.pairs.contains(p)),

@@ -5,8 +5,8 @@
 //! an overwritten global is not needed, even around a loop.
 
 use super::edit::{Slots, operands};
-use super::{Cfg, Context, Faults, targets};
-use crate::{Inst, Op, OpFlags, Region};
+use super::{Cfg, Context, Faults};
+use crate::{Inst, Op, OpFlags, Region, Site};
 
 /// The needed values at one place.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,16 +20,18 @@ pub(crate) struct Live {
 /// What is needed at the head of each block.
 pub(crate) struct Liveness<'a> {
     region: &'a Region,
+    cfg: &'a Cfg,
     context: &'a Context<'a>,
     slots: Slots,
     heads: Vec<Vec<bool>>,
 }
 
 impl<'a> Liveness<'a> {
-    pub fn new(region: &'a Region, cfg: &Cfg, context: &'a Context<'a>) -> Self {
+    pub fn new(region: &'a Region, cfg: &'a Cfg, context: &'a Context<'a>) -> Self {
         let slots = Slots::new(region, context.table);
         let mut this = Self {
             region,
+            cfg,
             context,
             slots,
             heads: vec![vec![false; slots.len()]; region.blocks.len()],
@@ -61,13 +63,13 @@ impl<'a> Liveness<'a> {
         };
         for (n, inst) in insts.iter().enumerate().rev() {
             seen(n, &live);
-            self.step(block, inst, &mut live);
+            self.step(Site { block, inst: n }, inst, &mut live);
         }
         live
     }
 
     /// From what is needed after `inst` to what is needed before it.
-    fn step(&self, block: usize, inst: &Inst, live: &mut Live) {
+    fn step(&self, site: Site, inst: &Inst, live: &mut Live) {
         if self.unneeded(inst, live) {
             return;
         }
@@ -79,18 +81,15 @@ impl<'a> Liveness<'a> {
             Op::Exit | Op::Call => live.slots.fill(false),
             _ => {}
         }
-        let inside = matches!(inst.op, Op::Exit | Op::ExitIf | Op::Call);
-        let mut to = targets(self.region, block, inst).filter(|_| inside);
-        if let Some(to) = to.next() {
+        let mut leaves = self.context.shows_state(inst);
+        for to in self.cfg.targets(site.block, site.inst) {
             let more = live.slots.iter_mut().zip(&self.heads[to]);
             more.for_each(|(slot, &needed)| *slot |= needed);
-        } else if self.context.shows_state(inst) {
+            // A direct exit to a block always goes there; a computed one may leave all the same.
+            leaves &= matches!(inst.op, Op::Jump | Op::CallInd);
+        }
+        if leaves {
             live.slots[self.slots.globals()].fill(true);
-            // A computed jump may stay inside, where locals are read.
-            for to in targets(self.region, block, inst) {
-                let more = live.slots.iter_mut().zip(&self.heads[to]);
-                more.for_each(|(slot, &needed)| *slot |= needed);
-            }
         }
         for val in operands(inst) {
             live.set(self.slots, val, true);

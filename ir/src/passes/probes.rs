@@ -2,7 +2,7 @@
 
 use super::copies::Written;
 use super::edit::Slots;
-use super::{Cfg, Changes, Context, targets};
+use super::{Cfg, Changes, Context};
 use crate::{Inst, Op, OpFlags, Region, Reprobe, Site, Type, Val};
 use std::collections::HashMap;
 
@@ -73,7 +73,7 @@ pub fn probes(region: &mut Region, context: &Context) -> Changes {
         }
         for (i, inst) in region.blocks[n].insts.iter().enumerate() {
             let site = Site { block: n, inst: i };
-            for to in targets(region, n, inst) {
+            for to in cfg.targets(n, i) {
                 at[to] = Some(match at[to].take() {
                     Some(old) => pass.meet(to, old, &state),
                     None => state.clone(),

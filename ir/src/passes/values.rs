@@ -2,7 +2,7 @@
 
 use super::bits::{self, Bits};
 use super::edit::{Slots, operands};
-use super::{Cfg, Context, targets};
+use super::{Cfg, Context};
 use crate::{Block, Cond, Inst, Op, OpFlags, Region, Type, Val};
 
 /// How often a block is looked at before what still changes there is given up.
@@ -44,7 +44,7 @@ impl Values {
             for &block in cfg.order() {
                 if std::mem::take(&mut pending[block]) {
                     visits[block] += 1;
-                    this.flow(region, block, &visits, &mut pending);
+                    this.flow((region, cfg), block, &visits, &mut pending);
                 }
             }
         }
@@ -52,12 +52,18 @@ impl Values {
     }
 
     /// Carries what is known through `block` to those that follow it.
-    fn flow(&mut self, region: &Region, from: usize, visits: &[u32], pending: &mut [bool]) {
+    fn flow(
+        &mut self,
+        (region, cfg): (&Region, &Cfg),
+        from: usize,
+        visits: &[u32],
+        pending: &mut [bool],
+    ) {
         let block = &region.blocks[from];
         let mut known = self.head(block, from);
-        for inst in &block.insts {
-            let taken = known.if_taken(block, inst);
-            for to in targets(region, from, inst) {
+        for (i, inst) in block.insts.iter().enumerate() {
+            for to in cfg.targets(from, i) {
+                let taken = known.if_taken(block, inst);
                 pending[to] |= self.join(to, &taken, visits[to] > PATIENCE);
             }
             known.step(block, inst);
@@ -72,6 +78,9 @@ impl Values {
         };
         let mut changed = false;
         for (old, &new) in head.iter_mut().zip(edge) {
+            if *old == Bits::UNKNOWN {
+                continue;
+            }
             let met = old.meet(new);
             if !met.says_what(*old) {
                 *old = if give_up { Bits::UNKNOWN } else { met };
