@@ -6,7 +6,7 @@ use common::rounds::run_rounds;
 
 fn tier1(rounds: u64, kinds: usize, paged: bool) {
     run_rounds(rounds, kinds, paged, |m, block| {
-        m.load(block).map(|()| true).map_err(|e| e.to_string())
+        m.load(block).map(|()| true)
     });
 }
 

@@ -126,7 +126,7 @@ pub struct CompiledRegion {
 
 impl CompiledRegion {
     /// The code for executable address `base` (16-byte aligned), given where the runtime is. Edge
-    /// ids count up from `first_edge`.
+    /// ids count up from `first_edge`. The code's length does not depend on them.
     pub fn place(&self, runtime: (&Runtime, u64), base: u64, first_edge: u32, out: &mut Compiled) {
         place::place(self, runtime, base, first_edge, out);
     }

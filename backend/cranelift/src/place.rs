@@ -90,7 +90,7 @@ impl Placer<'_> {
     }
 
     /// `opcode` with a displacement to the runtime's stub.
-    fn to_runtime(&mut self, opcode: &[u8], stub: u32) {
+    fn stub_jump(&mut self, opcode: &[u8], stub: u32) {
         let rel32 = self.with_rel32(opcode);
         self.bind(rel32, self.runtime + i64::from(stub));
     }
@@ -113,11 +113,11 @@ impl Placer<'_> {
         self.out.fast_entry = self.pos();
         let exits = self.with_rel32(&[0x48, 0x8d, 0x15]);
         self.body = self.with_rel32(&[0x48, 0x8d, 0x0d]);
-        self.to_runtime(&[JMP], self.rt.region);
+        self.stub_jump(&[JMP], self.rt.region);
         self.bind_here(poll);
         self.put(&[0x48, 0xb8]);
         self.put(&region.pc.to_le_bytes());
-        self.to_runtime(&[JMP], self.rt.exit_irq);
+        self.stub_jump(&[JMP], self.rt.exit_irq);
         self.align(8, INT3);
         // The body counts exits from 1.
         self.bind(exits, i64::from(self.pos()) - 8);
@@ -136,7 +136,7 @@ impl Placer<'_> {
                     let rel32 = self.with_rel32(&[JMP]);
                     self.edge(rel32, target, polled, false);
                 }
-                ExitKind::Lookup => self.to_runtime(&[JMP], self.rt.lookup),
+                ExitKind::Lookup => self.stub_jump(&[JMP], self.rt.lookup),
                 ExitKind::Ret => self.put(&[RET]),
                 ExitKind::Call { .. } | ExitKind::CallInd { .. } => {
                     calls.push((self.with_rel32(&[JMP]), kind));
@@ -163,7 +163,7 @@ impl Placer<'_> {
                 (ret, ret_polled)
             }
             ExitKind::CallInd { ret, ret_polled } => {
-                self.to_runtime(&[CALL], self.rt.lookup);
+                self.stub_jump(&[CALL], self.rt.lookup);
                 (ret, ret_polled)
             }
             _ => return,
@@ -172,7 +172,7 @@ impl Placer<'_> {
         let cell = self.with_rel32(&[0x48, 0x3b, 0x05]);
         self.cells.push(cell);
         self.out.landings.push(Landing { cell: 0, ret_pc });
-        self.to_runtime(&[0x0f, 0x85], self.rt.lookup);
+        self.stub_jump(&[0x0f, 0x85], self.rt.lookup);
         self.align(8, NOP);
         let rel32 = self.with_rel32(&[JMP]);
         self.edge(rel32, ret_pc, ret_polled, false);
@@ -185,7 +185,7 @@ impl Placer<'_> {
             self.bind(self.out.edges[n].rel32, stub.into());
             self.put(&[0xb8]);
             self.put(&first_edge.wrapping_add(n as u32).to_le_bytes());
-            self.to_runtime(&[JMP], self.rt.exit_edge);
+            self.stub_jump(&[JMP], self.rt.exit_edge);
         }
     }
 

@@ -146,6 +146,7 @@ impl Translate<'_> {
         self.temps.clear();
         self.temps.resize(block.temps.len(), None);
         self.f.switch_to_block(self.blocks[n]);
+        self.mark();
         if poll {
             self.poll(block.pc);
         }
@@ -169,6 +170,11 @@ impl Translate<'_> {
 
     fn insn_start(&mut self, i: &Inst) {
         self.pc = i.pc();
+        self.mark();
+    }
+
+    /// What follows is code of the current guest instruction.
+    fn mark(&mut self) {
         self.f.set_srcloc(SourceLoc::new(self.pcs.len() as u32));
         self.pcs.push(self.pc);
     }

@@ -65,7 +65,10 @@ fn a_loop_runs() {
     let left = m.run();
     assert_eq!(left.reason, ExitReason::Edge);
     let edge = m.compiled.edges[left.payload as usize];
-    assert_eq!((edge.target, edge.polled, edge.call), (0x1018, false, false));
+    assert_eq!(
+        (edge.target, edge.polled, edge.call),
+        (0x1018, false, false)
+    );
     assert_eq!(m.state()[1..4], [1005, 0, 7]);
 }
 
@@ -106,7 +109,12 @@ block 0x1000 flags 0x0 insns 2 end 0x1008
   exit -> 0x100c
 ";
     load(&mut m, caller);
-    let call = m.compiled.edges.iter().position(|e| e.call).expect("a call");
+    let call = m
+        .compiled
+        .edges
+        .iter()
+        .position(|e| e.call)
+        .expect("a call");
     assert_eq!(m.compiled.edges[call].target, 0x2000);
     let callee = m.block_address() + 0x1000;
     m.link(call, callee);
@@ -177,11 +185,23 @@ block 0x2000 flags 0x0 insns 1 end 0x2004
 ";
     let region = region(text);
     let error = compiler(Memory::Identity, Floats::Refuse).compile(&region);
-    assert!(matches!(error, Err(CompileError::Refused { op: Op::FAdd, .. })));
+    assert!(matches!(
+        error,
+        Err(CompileError::Refused { op: Op::FAdd, .. })
+    ));
     let error = compiler(Memory::Identity, Floats::Call).compile(&region);
-    assert!(matches!(error, Err(CompileError::Refused { op: Op::ReadCounter, .. })));
+    assert!(matches!(
+        error,
+        Err(CompileError::Refused {
+            op: Op::ReadCounter,
+            ..
+        })
+    ));
     let error = compiler(PAGED, Floats::Call).compile(&region);
-    assert!(matches!(error, Err(CompileError::PageEdge { target: 0x2000, .. })));
+    assert!(matches!(
+        error,
+        Err(CompileError::PageEdge { target: 0x2000, .. })
+    ));
     let empty = compiler(PAGED, Floats::Call).compile(&Region::default());
     assert!(matches!(empty, Err(CompileError::NoEntry)));
     // What was refused leaves the compiler in order.

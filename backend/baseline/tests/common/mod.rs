@@ -129,7 +129,11 @@ impl Machine {
         };
         assert_ne!(code, libc::MAP_FAILED);
         let code = code.cast::<u8>();
-        let ends = layout.globals.globals.iter().map(|g| g.offset as usize / 8 + 1);
+        let ends = layout
+            .globals
+            .globals
+            .iter()
+            .map(|g| g.offset as usize / 8 + 1);
         let guest_words = ends.max().unwrap_or(0);
         let mut emitter = Emitter::new(layout);
         emitter.set_runtime_base(code as u64);
@@ -271,7 +275,12 @@ impl Machine {
 
     /// Overwrites a displacement so that the edge leads to `target` (an address).
     pub fn link(&mut self, edge: usize, target: u64) {
-        let at = u64::from(self.compiled.edges[edge].rel32) + self.block_address();
+        self.link_at(edge, 0, target);
+    }
+
+    /// As `link`, for code that was put `offset` bytes behind the first one's place.
+    pub fn link_at(&mut self, edge: usize, offset: u64, target: u64) {
+        let at = u64::from(self.compiled.edges[edge].rel32) + self.block_address() + offset;
         let rel = target.wrapping_sub(at + 4) as u32;
         // SAFETY: the edge lies in the block's code.
         unsafe { (at as *mut u32).write_unaligned(rel) };

@@ -67,13 +67,13 @@ pub fn expected_exit(exit: Exit, left: &Left, paged: bool) -> Exit {
     }
 }
 
-/// Runs random blocks that `load` puts in place, if it can; they have to do as the interpreter says.
-/// Gives the number of those that were run.
-pub fn run_rounds(
+/// Runs random blocks that `load` puts in place, if it can; they have to do as the interpreter
+/// says. Gives the number of those that were run.
+pub fn run_rounds<E: std::fmt::Display>(
     rounds: u64,
     kinds: usize,
     paged: bool,
-    mut load: impl FnMut(&mut Machine, &Block) -> Result<bool, String>,
+    mut load: impl FnMut(&mut Machine, &Block) -> Result<bool, E>,
 ) -> u64 {
     let mut ran = 0;
     let seed = setting("ISOMORPH_SEED", 0x15_0501);
