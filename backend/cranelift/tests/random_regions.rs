@@ -11,6 +11,7 @@ use common::{FLOATS, INTS, Machine, Random, TABLE, x};
 use isomorph_baseline::{Compiled, Layout, Memory};
 use isomorph_cranelift::{Compiler, Floats};
 use isomorph_ir::interp::{Exit, FlatMemory, FpEnv, Helpers, Interp};
+use isomorph_ir::passes::{self, Context, Faults, PassSet};
 use isomorph_ir::{Builder, Cond, Dst, JumpKind, MemOp, Op, Region, TrapKind, Type};
 
 /// Blocks that a region may run before it is left.
@@ -199,10 +200,12 @@ struct Bench {
     buffer: Box<Aligned>,
     address: u64,
     paged: bool,
+    /// Regions are compiled as these passes leave them.
+    passes: PassSet,
 }
 
 impl Bench {
-    fn new(paged: bool) -> Self {
+    fn new(paged: bool, passes: PassSet) -> Self {
         let memory = match paged {
             true => Memory::Tlb {
                 bits: BITS,
@@ -225,6 +228,7 @@ impl Bench {
             },
             buffer,
             paged,
+            passes,
         }
     }
 
@@ -272,7 +276,13 @@ impl Bench {
         let Some(exit) = interpret(&region, &mut interp, &mut bytes, &mut memory) else {
             return false;
         };
-        let compiled = match self.compiler.compile(&region) {
+        let mut optimised = region.clone();
+        let context = Context {
+            table: &TABLE,
+            faults: Faults::Precise,
+        };
+        passes::run(&mut optimised, &context, self.passes);
+        let compiled = match self.compiler.compile(&optimised) {
             Ok(compiled) => compiled,
             Err(e) => panic!("{e}\n{}", text()),
         };
@@ -297,11 +307,11 @@ impl Bench {
     }
 }
 
-fn run_rounds(rounds: u64, kinds: usize, paged: bool) {
+fn run_rounds(rounds: u64, kinds: usize, paged: bool, passes: PassSet) {
     let seed = setting("ISOMORPH_SEED", 0x15_0501);
     let rounds = setting("ISOMORPH_ROUNDS", rounds);
     println!("ISOMORPH_SEED={seed}");
-    let mut bench = Bench::new(paged);
+    let mut bench = Bench::new(paged, passes);
     let mut b = Builder::new(&TABLE);
     let mut ran = 0;
     for round in 0..rounds {
@@ -314,15 +324,26 @@ fn run_rounds(rounds: u64, kinds: usize, paged: bool) {
 
 #[test]
 fn integer_regions_agree() {
-    run_rounds(1_500, 10, false);
+    run_rounds(1_500, 10, false, PassSet::NONE);
 }
 
 #[test]
 fn all_regions_agree() {
-    run_rounds(1_500, 20, false);
+    run_rounds(1_500, 20, false, PassSet::NONE);
 }
 
 #[test]
 fn regions_with_a_tlb_agree() {
-    run_rounds(1_500, 10, true);
+    run_rounds(1_500, 10, true, PassSet::NONE);
+}
+
+#[test]
+fn optimised_regions_agree() {
+    run_rounds(1_500, 10, false, PassSet::ALL);
+    run_rounds(1_500, 20, false, PassSet::ALL);
+}
+
+#[test]
+fn optimised_regions_with_a_tlb_agree() {
+    run_rounds(1_500, 10, true, PassSet::ALL);
 }
