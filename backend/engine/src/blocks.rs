@@ -293,10 +293,13 @@ impl Blocks {
         self.landings
             .extend(self.compiled.landings.iter().map(|l| host + l.cell));
         let first_map = self.map.len() as u32;
-        self.map.extend(self.compiled.map.iter().map(|m| MapEntry {
-            host: m.host,
-            guest: m.guest_pc.wrapping_sub(pc) as u32,
-        }));
+        // A machine's accesses fault in the slow path, which knows its instruction.
+        if site.reach == Reach::Flat {
+            self.map.extend(self.compiled.map.iter().map(|m| MapEntry {
+                host: m.host,
+                guest: m.guest_pc.wrapping_sub(pc) as u32,
+            }));
+        }
         for e in &self.compiled.edges {
             self.edges.push(Edge {
                 rel32: host + e.rel32,
