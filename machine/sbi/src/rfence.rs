@@ -1,7 +1,8 @@
 //! Chapter "RFENCE Extension".
 //!
 //! A remote `FENCE.I` has nothing to do on its harts but to be there: reaching other harts is an
-//! instruction fence for all of them, which drops the translations of code that has changed. There is no hypervisor extension, so its fences are not supported.
+//! instruction fence for all of them, which drops the translations of code that has changed. There
+//! is no hypervisor extension, so its fences are not supported.
 
 use crate::call::{Answer, Call, Error, Function, Reply, Targets};
 use crate::pmu::Event;

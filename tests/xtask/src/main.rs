@@ -48,9 +48,19 @@ fn perform(options: &Options) -> Result<bool> {
         }
         Task::Inputs => inputs::prepare(&paths).map(|()| true),
         Task::Test => stages::run(&paths, options),
+        Task::Boot if asks_for_help(&options.rest) => {
+            print!("{}", options::HELP);
+            Ok(true)
+        }
         Task::Boot => boot::command(&paths, &options.rest),
         Task::Bench => bench(&paths, &options.rest),
     }
+}
+
+/// Whether a word for us, not for the emulator, asks for help.
+fn asks_for_help(words: &[String]) -> bool {
+    let mut ours = words.iter().take_while(|word| *word != "--");
+    ours.any(|word| word == "--help" || word == "-h")
 }
 
 /// Hands over to the bench program, with the inputs in place.
