@@ -150,8 +150,10 @@ pub struct Runtime {
     /// Leaves such a function with `Fault`, the guest state as it is. The signal handler resumes
     /// here with `rbp` as generated code has it.
     pub region_fault: u32,
-    /// As `mem_slow`, but called by such a function: the header is in `rdi`, no general register
-    /// changes, vector registers do.
+    /// As `mem_slow`, but called by such a function, with header, address, request, guest pc and
+    /// value in the System V ABI's registers for arguments. The result is in
+    /// [`crate::Header::scratch`]`[3]`; no general register changes, vector registers do. Leaves
+    /// if the access faults.
     pub region_slow: u32,
     /// Offset of the constants.
     pub consts: u32,

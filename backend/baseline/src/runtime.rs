@@ -54,8 +54,8 @@ pub(crate) fn build(places: &[Place], memory: crate::Memory) -> Runtime {
     rounding(&mut asm, &mut rt);
     constants(&mut asm, &mut rt);
     mem_slow(&mut asm, places, &mut rt, leave);
-    region(&mut asm, places, &mut rt);
-    region_slow(&mut asm, &mut rt);
+    let out = region(&mut asm, places, &mut rt);
+    region_slow(&mut asm, &mut rt, out);
     rt.code = asm.bytes().to_vec();
     rt
 }
@@ -261,8 +261,9 @@ fn mem_slow(asm: &mut Asm, places: &[Place], rt: &mut Runtime, leave: u32) {
     asm.jmp_to(leave);
 }
 
-/// The border between this tier's code and functions that follow the System V ABI.
-fn region(asm: &mut Asm, places: &[Place], rt: &mut Runtime) {
+/// The border between this tier's code and functions that follow the System V ABI. Gives where
+/// such a function's result goes to the host.
+fn region(asm: &mut Asm, places: &[Place], rt: &mut Runtime) -> u32 {
     align(asm);
     rt.region = asm.pos();
     asm.store(true, field!(scratch), RCX);
@@ -288,34 +289,50 @@ fn region(asm: &mut Asm, places: &[Place], rt: &mut Runtime) {
     asm.load(true, RSP, field!(host_rsp));
     asm.bind(out);
     asm.reserve();
+    let out = asm.pos();
     asm.pop(RCX);
     for &r in SAVED.iter().rev() {
         asm.pop(r);
     }
     asm.ret();
+    out
 }
 
 /// The slow path of an access by such a function: it keeps every general register, and no vector
-/// register.
-fn region_slow(asm: &mut Asm, rt: &mut Runtime) {
+/// register. If the access faults it leaves by `out`, the function's frame being no longer needed.
+fn region_slow(asm: &mut Asm, rt: &mut Runtime, out: u32) {
     const KEPT: [u8; 9] = [RAX, RCX, RDX, RSI, 8, 9, 10, 11, RDI];
-    let field = |offset: usize| Mem::base(RDI, offset as i32);
+    const FAULT: Mem = field(offset_of!(Header, mem_fault));
+    const fn field(offset: usize) -> Mem {
+        Mem::base(RDI, offset as i32)
+    }
     align(asm);
     rt.region_slow = asm.pos();
     for r in KEPT {
         asm.push(r);
     }
-    asm.load(true, RSI, field(offset_of!(Header, exit_info)));
-    asm.load(true, RDX, field(offset_of!(Header, scratch) + 16));
-    asm.load(true, RCX, field(offset_of!(Header, scratch) + 24));
+    asm.store(true, field(offset_of!(Header, exit_pc)), RCX);
+    asm.store(true, field(offset_of!(Header, exit_info)), RSI);
+    asm.mov(true, RCX, 8);
     asm.call_mem(field(offset_of!(Header, mem_runtime)));
     asm.pop(RDI);
     asm.store(true, field(offset_of!(Header, scratch) + 24), RAX);
     asm.reserve();
+    asm.alu_imm(Alu::Cmp, true, Rm::M(FAULT), 0);
+    let fault = asm.jcc(Cc::Ne);
     for &r in KEPT.iter().rev().skip(1) {
         asm.pop(r);
     }
     asm.ret();
+    asm.bind(fault);
+    asm.reserve();
+    asm.lea(true, RBP, Mem::base(RDI, RBP_BIAS as i32));
+    asm.load(true, RAX, FAULT);
+    asm.store_imm(true, FAULT, 0);
+    asm.shift_imm(Shift::Shl, true, RAX, 8);
+    asm.alu_imm(Alu::Or, true, Rm::R(RAX), ExitReason::Fault as i32);
+    asm.load(true, RSP, field!(host_rsp));
+    asm.jmp_to(out);
 }
 
 fn rounding(asm: &mut Asm, rt: &mut Runtime) {

@@ -229,27 +229,12 @@ impl Translate<'_> {
         self.f.switch_to_block(next);
     }
 
-    /// Leaves if the slow path noted a fault; the guest state is in memory.
-    pub(crate) fn check_fault(&mut self) {
-        let fault = self.header_word(offset_of!(Header, mem_fault));
-        let (out, next) = (self.cold_block(), self.cold_block());
-        self.f.ins().brif(fault, out, &[], next, &[]);
-        self.f.switch_to_block(out);
-        let zero = self.word(0);
-        self.set_header(offset_of!(Header, mem_fault), zero);
-        let raw = self.f.ins().ishl_imm_u(fault, 8);
-        let raw = self.f.ins().bor_imm_s(raw, ExitReason::Fault as i64);
-        self.f.ins().return_(&[raw, zero]);
-        self.f.switch_to_block(next);
-    }
-
     /// Calls a helper on the guest state; the globals may hold anything afterwards.
     pub(crate) fn call_helper(&mut self, i: &Inst) -> Step {
         let mut args = [self.offset(self.header, isomorph_baseline::GUEST_OFFSET as i64); 4];
         for (arg, val) in args[1..].iter_mut().zip([i.a, i.b, i.c]) {
             *arg = self.read(val, Type::I64)?;
         }
-        self.sync();
         let table = self.header_word(offset_of!(Header, helpers));
         let Ok(at) = i32::try_from(i.imm * 8) else {
             return self.malformed();

@@ -49,13 +49,18 @@ pub(crate) struct Flow {
     pub(crate) dirty: Vec<Set>,
 }
 
-/// True if the guest state is written to memory before this operation, whatever happens in it.
-pub(crate) fn syncs(op: Op, memory: Memory) -> bool {
+/// Globals that an access with a slow path may leave to that path to write: more are written
+/// before it, or else the slow paths would be most of the code.
+const MAX_DIRTY: usize = 8;
+
+/// True if the globals in `dirty` are written to memory before this operation, whatever happens
+/// in it.
+pub(crate) fn syncs(op: Op, memory: Memory, dirty: &Set) -> bool {
     use Op::{AtomicRmw, Cas, CasPair, Load, LoadReserved, Store, StoreCond};
     match op {
         Op::CallHelper => true,
         Load | Store | AtomicRmw | Cas | CasPair | LoadReserved | StoreCond => {
-            memory == Memory::Identity
+            memory == Memory::Identity || dirty.iter().count() > MAX_DIRTY
         }
         _ => false,
     }
@@ -99,7 +104,7 @@ impl Flow {
         for &n in cfg.order() {
             let mut dirty = self.dirty[n].clone();
             for inst in body(&region.blocks[n]) {
-                if syncs(inst.op, memory) {
+                if syncs(inst.op, memory, &dirty) {
                     dirty.clear();
                 }
                 for to in targets(region, n, inst) {

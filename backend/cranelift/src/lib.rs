@@ -93,7 +93,7 @@ pub enum CompileError {
 pub struct Stats {
     /// Blocks of the region that control can reach.
     pub blocks: u32,
-    /// Guest instructions in them.
+    /// Guest instructions in them, without those that only a return would lead to.
     pub insns: u32,
     /// IR operations in them, but for `insn` marks.
     pub ops: u32,

@@ -92,7 +92,6 @@ impl Translate<'_> {
         fast: impl FnOnce(&mut Self, Value) -> Step<Option<Value>>,
     ) -> Step<Option<Value>> {
         let Memory::Tlb { bits, .. } = self.memory else {
-            self.sync();
             self.check_aligned(access, address);
             return fast(self, address);
         };
@@ -135,24 +134,21 @@ impl Translate<'_> {
         Ok(joined)
     }
 
-    /// Has the runtime perform an access.
+    /// Has the runtime perform an access. If that faults it does not come back.
     fn slow_path(&mut self, access: Access, address: Value, values: &[Value]) -> Value {
-        const REQUEST: usize = offset_of!(Header, scratch) + 16;
-        const VALUE: usize = offset_of!(Header, scratch) + 24;
         self.write_back();
-        let pc = self.word(self.pc);
-        self.set_header(offset_of!(Header, exit_pc), pc);
-        self.set_header(offset_of!(Header, exit_info), address);
-        let request = self.word(access.request());
-        self.set_header(REQUEST, request);
-        let places = [VALUE, offset_of!(Header, args) + 16];
-        for (&value, at) in values.iter().zip(places) {
-            let value = self.resize(value, types::I64);
-            self.set_header(at, value);
+        let mut value = address;
+        if let Some(&first) = values.first() {
+            value = self.resize(first, types::I64);
         }
-        self.call_slow();
-        self.check_fault();
-        self.header_word(VALUE)
+        if let Some(&second) = values.get(1) {
+            let new = self.resize(second, types::I64);
+            self.set_header(offset_of!(Header, args) + 16, new);
+        }
+        let request = self.word(access.request());
+        let pc = self.word(self.pc);
+        self.call_slow([self.header, address, request, pc, value]);
+        self.header_word(offset_of!(Header, scratch) + 24)
     }
 
     /// Traps if the address is not a multiple of the access size but must be.

@@ -151,15 +151,18 @@ impl Translate<'_> {
             self.poll(block.pc);
         }
         self.stats.blocks += 1;
-        self.stats.insns += block.insns;
         let body = flow::body(block);
         for (at, inst) in body.iter().enumerate() {
             self.at.inst = at;
             if inst.op == Op::InsnStart {
                 self.insn_start(inst);
+                self.stats.insns += 1;
                 continue;
             }
             self.stats.ops += 1;
+            if flow::syncs(inst.op, self.memory, &self.dirty) {
+                self.sync();
+            }
             self.inst(inst)?;
         }
         if !body.last().is_some_and(|i| flow::ends(i.op)) {
@@ -419,9 +422,9 @@ impl Translate<'_> {
     }
 
     /// Calls the runtime's slow path, which changes no register.
-    pub(crate) fn call_slow(&mut self) {
+    pub(crate) fn call_slow(&mut self, args: [Value; 5]) {
         let slow = self.slow.unwrap_or_else(|| {
-            let signature = self.signature(CallConv::PreserveAll, 1, 0);
+            let signature = self.signature(CallConv::PreserveAll, args.len(), 0);
             let name = self
                 .f
                 .func
@@ -434,6 +437,6 @@ impl Translate<'_> {
             })
         });
         self.slow = Some(slow);
-        self.f.ins().call(slow, &[self.header]);
+        self.f.ins().call(slow, &args);
     }
 }

@@ -4,6 +4,7 @@
 mod common;
 mod faults;
 
+use common::paging::Paging;
 use common::{Machine, TABLE};
 use isomorph_baseline::{Compiled, ExitReason, Layout, Memory};
 use isomorph_cranelift::{CompileError, Compiler, Floats};
@@ -27,7 +28,11 @@ fn region(text: &str) -> Region {
 
 /// Compiles a region and puts it in place.
 fn load(m: &mut Machine, text: &str) {
-    let mut c = compiler(Memory::Identity, Floats::Call);
+    load_for(m, Memory::Identity, text);
+}
+
+fn load_for(m: &mut Machine, memory: Memory, text: &str) {
+    let mut c = compiler(memory, Floats::Call);
     let compiled = c.compile(&region(text)).expect("code");
     let mut out = Compiled::default();
     compiled.place(m.runtime(), m.block_address(), 0, &mut out);
@@ -168,6 +173,33 @@ block 0x1000 flags 0x0 insns 4 end 0x1010
     let left = m.enter(fast);
     assert_eq!((left.reason, left.pc), (ExitReason::Irq, 0x1000));
     m.interrupt(false);
+}
+
+#[test]
+fn a_fault_on_the_slow_path_finds_the_state_precise() {
+    let mut m = Machine::with_memory(Vec::new(), PAGED);
+    let mut paging = Paging::new(&mut m);
+    paging.clear(Some(0x5000));
+    let text = "\
+region entry 0 locals 0 joins
+block 0x1000 flags 0x0 insns 4 end 0x100c
+-- 0x1000
+  x0 = add x0, 0x1
+-- 0x1004
+  store u64 [x2+0x10], x0
+-- 0x1008
+  x3 = mov 0x9
+  exit -> 0x1010
+";
+    load_for(&mut m, PAGED, text);
+    m.state()[1..5].copy_from_slice(&[1, 2, 0x5000, 4]);
+    // More than once: the host's stack is as it was.
+    for turn in 2..5 {
+        let left = m.run();
+        assert_eq!((left.reason, left.payload), (ExitReason::Fault, 7));
+        assert_eq!((left.pc, left.info), (0x1004, 0x5010));
+        assert_eq!(m.state()[1..5], [turn, 2, 0x5000, 4]);
+    }
 }
 
 #[test]

@@ -81,13 +81,25 @@ impl CodeSource for Program {
     }
 }
 
-/// Where a block's exits lead, and what it calls.
+/// Where a block's exits lead; what it calls, and where that returns to.
 fn leads_to(block: &Block) -> (Vec<u64>, Vec<u64>) {
-    let pcs = |ops: &'static [Op]| {
-        let found = block.insts.iter().filter(move |i| ops.contains(&i.op));
-        found.map(|i| i.pc()).collect()
-    };
-    (pcs(&[Op::Exit, Op::ExitIf]), pcs(&[Op::Call]))
+    let (mut exits, mut calls) = (Vec::new(), Vec::new());
+    for i in &block.insts {
+        match i.op {
+            Op::Exit | Op::ExitIf => exits.push(i.pc()),
+            Op::Call => {
+                calls.push(i.pc());
+                calls.extend(block.const_value(i.a));
+                break;
+            }
+            Op::CallInd => {
+                calls.extend(block.const_value(i.b));
+                break;
+            }
+            _ => {}
+        }
+    }
+    (exits, calls)
 }
 
 /// The blocks from `entry` on, along direct exits; what they call is added to `calls`.
