@@ -15,7 +15,7 @@ pub struct Cfg {
     place: Vec<usize>,
     /// Immediate dominator of each reachable block (the entry's is itself).
     idom: Vec<usize>,
-    /// Targets of edges that go back in a depth-first walk.
+    /// Heads of loops; all blocks if a loop has two entries.
     heads: Vec<bool>,
 }
 
@@ -77,6 +77,7 @@ impl Cfg {
         if count > 0 {
             cfg.walk(region.entry);
             cfg.dominators(region.entry);
+            cfg.irreducible();
         }
         cfg
     }
@@ -105,6 +106,19 @@ impl Cfg {
         self.order.reverse();
         for (n, &block) in self.order.iter().enumerate() {
             self.place[block] = n;
+        }
+    }
+
+    /// Where a cycle has two entries, which of its blocks is its head depends on the walk, and so
+    /// on what passes made of other edges: every block is one.
+    fn irreducible(&mut self) {
+        let back = |from: usize, to: usize| self.place[from] >= self.place[to];
+        let odd = |&from: &usize| {
+            let mut targets = self.succs[from].iter();
+            targets.any(|&to| back(from, to) && !self.dominates(to, from))
+        };
+        if self.order.iter().any(odd) {
+            self.heads.fill(true);
         }
     }
 

@@ -117,7 +117,14 @@ fn run(region: &Region, heads: &[bool], seed: u64, faults: Faults) -> Outcome {
     };
     let mut helpers = Seen::default();
     let mut fuel = 30;
+    let mut blocks = 0;
     let stop = |block: usize| {
+        blocks += 1;
+        assert!(
+            blocks < 10_000,
+            "a loop without a head\n{}",
+            region.text(&TABLE)
+        );
         fuel -= i32::from(heads.get(block) == Some(&true));
         fuel < 0
     };
@@ -149,9 +156,11 @@ fn run(region: &Region, heads: &[bool], seed: u64, faults: Faults) -> Outcome {
 pub fn same(before: &Region, after: &Region, context: &Context, seed: u64, runs: u64) {
     // An interrupt may come at the loop heads that are left, except at a block of the passes.
     let cfg = Cfg::new(after);
-    let heads: Vec<bool> = (0..before.blocks.len())
-        .map(|n| cfg.is_loop_head(n))
-        .collect();
+    let polled = |n: usize| {
+        let before = after.preheaders.iter().filter(|p| p.head == n);
+        cfg.is_loop_head(n) || before.map(|p| p.block).any(|p| cfg.is_loop_head(p))
+    };
+    let heads: Vec<bool> = (0..before.blocks.len()).map(polled).collect();
     for i in 0..runs {
         let seed = seed.wrapping_mul(1000).wrapping_add(i) | 1 << 40;
         let want = run(before, &heads, seed, context.faults);
