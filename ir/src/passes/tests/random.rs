@@ -5,7 +5,7 @@ use super::super::{Context, Faults, PASSES, PassSet, probes, run};
 use super::compare::same;
 use super::generate::region;
 use crate::testing::{Random, TABLE};
-use crate::{Block, Cond, Inst, Op, OpFlags, Region, Site, TrapKind, Type, Val};
+use crate::{Block, Cond, Inst, Op, Region, Site, TrapKind, Type, Val};
 
 fn contexts() -> [Context<'static>; 2] {
     [Faults::Precise, Faults::Recovered].map(|faults| Context {
@@ -94,7 +94,7 @@ fn with_checks(region: &Region) -> Region {
             if let Some(noted) = region.reprobes.iter().find(|r| r.access == site) {
                 check(block, &inst, local(noted.leader).unwrap(), noted.delta);
             }
-            if inst.op.info().flags.has(OpFlags::CLOBBER) {
+            if inst.op == Op::CallHelper {
                 let a = constant(block, 0x7ead_beef_0bad_f00d).unwrap();
                 let garbage = |&l: &Site| mov(Type::I64, local(l).unwrap(), a);
                 block.insts.extend(leaders.iter().map(garbage));
