@@ -42,7 +42,13 @@ fn blocks_compile_to_what_they_did() {
 
 #[test]
 fn blocks_with_a_tlb_compile_to_what_they_did() {
-    compare_all("tests/code_tlb", Memory::Tlb { bits: 9, longest: 4 });
+    compare_all(
+        "tests/code_tlb",
+        Memory::Tlb {
+            bits: 9,
+            longest: 4,
+        },
+    );
 }
 
 fn compare_all(dir: &str, memory: Memory) {

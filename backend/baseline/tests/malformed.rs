@@ -43,7 +43,10 @@ fn inst(r: &mut Random) -> Inst {
 #[test]
 fn any_block_compiles_or_is_refused() {
     try_random(Memory::Identity);
-    try_random(Memory::Tlb { bits: 9, longest: 4 });
+    try_random(Memory::Tlb {
+        bits: 9,
+        longest: 4,
+    });
 }
 
 fn try_random(memory: Memory) {

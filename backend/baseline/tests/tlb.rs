@@ -29,7 +29,13 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        let mut m = Machine::with_memory(Vec::new(), Memory::Tlb { bits: BITS, longest: 4 });
+        let mut m = Machine::with_memory(
+            Vec::new(),
+            Memory::Tlb {
+                bits: BITS,
+                longest: 4,
+            },
+        );
         m.state().fill(0);
         let mut paging = Paging::new(&mut m);
         let mut pages = Box::new(Pages([0; 3 * PAGE as usize]));
