@@ -347,3 +347,26 @@ impl std::fmt::Debug for MemOp {
         )
     }
 }
+
+impl AtomicOp {
+    /// What a read-modify-write makes of `old`, both numbers having `bits` bits (8 to 64); bits
+    /// above them are ignored, and zero in the result.
+    pub fn apply(self, old: u64, operand: u64, bits: u32) -> u64 {
+        // In the upper bits, so that comparisons see the sign.
+        let up = 64 - bits.clamp(1, 64);
+        let (a, b) = (old << up, operand << up);
+        let (sa, sb) = (a as i64, b as i64);
+        let new = match self {
+            Self::Swap => b,
+            Self::Add => a.wrapping_add(b),
+            Self::And => a & b,
+            Self::Or => a | b,
+            Self::Xor => a ^ b,
+            Self::MinS => sa.min(sb) as u64,
+            Self::MaxS => sa.max(sb) as u64,
+            Self::MinU => a.min(b),
+            Self::MaxU => a.max(b),
+        };
+        new >> up
+    }
+}

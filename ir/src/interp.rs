@@ -302,7 +302,7 @@ impl<M: Memory, H: Helpers> Run<'_, M, H> {
             let mut update = |old| {
                 in_memory(
                     mem,
-                    u128::from(combine(op, mem, in_memory(mem, old), operand)),
+                    u128::from(op.apply(in_memory(mem, old) as u64, operand, 8 * mem.bytes())),
                 )
             };
             self.memory.rmw(address, bytes, order, &mut update)
@@ -443,47 +443,4 @@ fn extend(ty: Type, mem: MemOp, raw: u128) -> u128 {
     let unused = 128 - (8 * mem.bytes()).min(128);
     let extended = (value << unused) as i128 >> unused;
     u128::from(eval::zero_extend(ty, extended as u64))
-}
-
-/// The new value of a read-modify-write; excess high bits mean nothing.
-fn combine(op: AtomicOp, mem: MemOp, old: u128, operand: u64) -> u64 {
-    let unused = 64 - (8 * mem.bytes()).min(64);
-    let (x, y) = (old as u64, operand);
-    let (ux, uy) = (x << unused, y << unused);
-    let (sx, sy) = (ux as i64, uy as i64);
-    match op {
-        AtomicOp::Swap => y,
-        AtomicOp::Add => x.wrapping_add(y),
-        AtomicOp::And => x & y,
-        AtomicOp::Or => x | y,
-        AtomicOp::Xor => x ^ y,
-        AtomicOp::MinS => {
-            if sx <= sy {
-                x
-            } else {
-                y
-            }
-        }
-        AtomicOp::MaxS => {
-            if sx >= sy {
-                x
-            } else {
-                y
-            }
-        }
-        AtomicOp::MinU => {
-            if ux <= uy {
-                x
-            } else {
-                y
-            }
-        }
-        AtomicOp::MaxU => {
-            if ux >= uy {
-                x
-            } else {
-                y
-            }
-        }
-    }
 }

@@ -280,9 +280,9 @@ mod tests {
     fn code_written_through_one_mapping_runs_from_the_other() {
         let mut m = CodeMemory::new(4096).expect("code memory");
         let at = m.append(&[0xb8, 42, 0, 0, 0, 0xc3]).expect("space"); // mov eax, 42; ret
+        let place = m.exec_base() as usize + at as usize;
         // SAFETY: the bytes above are a complete function without arguments that returns in eax.
-        let f: extern "C" fn() -> u32 =
-            unsafe { std::mem::transmute(m.exec_base() as usize + at as usize) };
+        let f = unsafe { std::mem::transmute::<usize, extern "C" fn() -> u32>(place) };
         assert_eq!(f(), 42);
         m.patch_u32(at + 1, 7);
         assert_eq!(f(), 7);

@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 /// Bits of a translation mode.
 const MODE_BITS: u32 = 16;
-/// In a space: a block whose code is checked each time, by an address that differs per page pair.
+/// In a space: above the mode is the number of two pages, not that of one.
 const PAIR: u64 = 1 << 63;
 /// In a space: a block of one instruction.
 const ONCE: u64 = 1 << 62;
@@ -55,7 +55,11 @@ impl Site {
 
     /// Code at a guest address that now is at host address `place`.
     pub fn page(pc: u64, mode: u32, place: u64) -> Self {
-        debug_assert!(mode >> MODE_BITS == 0);
+        // More bits would make blocks of other memory look like this one.
+        assert!(
+            mode >> MODE_BITS == 0,
+            "translation mode {mode:#x} has too many bits"
+        );
         Self {
             pc,
             mode,

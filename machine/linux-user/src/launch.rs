@@ -153,12 +153,11 @@ fn open_program(config: &RunConfig) -> Result<Program, RunError> {
     argv.extend(config.args.iter().cloned());
     let sysroot = config.sysroot.as_deref();
     let (path, file, argv) = match config.execfd {
-        // SAFETY: the kernel opened it for us and names it in the auxiliary vector.
-        Some(fd) => (
-            config.program.clone(),
-            unsafe { File::from_raw_fd(fd) },
-            argv,
-        ),
+        Some(fd) => {
+            // SAFETY: the kernel opened it for us and names it in the auxiliary vector.
+            let file = unsafe { File::from_raw_fd(fd) };
+            (config.program.clone(), file, argv)
+        }
         None => {
             let missing = |errno| RunError::Program {
                 path: config.program.clone(),

@@ -294,9 +294,9 @@ impl Machine {
     /// Runs the code at `code`.
     pub fn enter(&mut self, code: u64) -> Left {
         let enter = self.code as usize + self.emitter.runtime().enter as usize;
+        type Enter = extern "C" fn(*mut Header, u64) -> u64;
         // SAFETY: the runtime's entry has this signature.
-        let enter: extern "C" fn(*mut Header, u64) -> u64 =
-            unsafe { std::mem::transmute::<usize, _>(enter) };
+        let enter = unsafe { std::mem::transmute::<usize, Enter>(enter) };
         let raw = enter(self.header(), code);
         let (reason, payload) = ExitReason::decode(raw).expect("a known reason");
         // SAFETY: generated code has returned; the header is initialised.

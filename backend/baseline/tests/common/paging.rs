@@ -4,7 +4,7 @@ use super::{Machine, Random};
 use isomorph_baseline::{
     Header, MemKind, MemRequest, RESERVE_LEN, TLB_ADDEND, TLB_ENTRY_LEN, TLB_READ, TLB_WRITE,
 };
-use isomorph_ir::{AtomicOp, MemOp};
+use isomorph_ir::MemOp;
 use std::cell::RefCell;
 
 pub const BITS: u32 = 4;
@@ -165,9 +165,9 @@ extern "C" fn slow(header: *mut Header, address: u64, request: u64, value: u64) 
             return 0xdead;
         }
         if s.keep {
+            let (first, words) = (s.tlb as *mut u64, ENTRIES * WORDS);
             // SAFETY: the entries outlive the machine's run; generated code waits.
-            let entries =
-                unsafe { std::slice::from_raw_parts_mut(s.tlb as *mut u64, ENTRIES * WORDS) };
+            let entries = unsafe { std::slice::from_raw_parts_mut(first, words) };
             fill(entries, address, s.host, (true, true));
         }
         let place = Place {
@@ -199,7 +199,7 @@ fn perform(header: &mut Header, place: Place, request: MemRequest, value: u64) -
         MemKind::Store => place.write(0, bytes, swapped(mem, value)),
         MemKind::Rmw => {
             let op = request.atomic().expect("an operation");
-            place.write(0, bytes, modify(op, raw, value, bytes * 8));
+            place.write(0, bytes, op.apply(raw, value, bytes * 8));
         }
         MemKind::Cas if raw == cut(value) => place.write(0, bytes, header.args[2]),
         MemKind::LoadReserved => {
@@ -232,22 +232,4 @@ fn version(header: &Header, host: u64, add: u64) -> u64 {
         *bucket = old + add;
         old
     }
-}
-
-fn modify(op: AtomicOp, old: u64, value: u64, bits: u32) -> u64 {
-    let up = 64 - bits;
-    let (a, b) = (old << up, value << up);
-    let (sa, sb) = (a as i64, b as i64);
-    let new = match op {
-        AtomicOp::Swap => b,
-        AtomicOp::Add => a.wrapping_add(b),
-        AtomicOp::And => a & b,
-        AtomicOp::Or => a | b,
-        AtomicOp::Xor => a ^ b,
-        AtomicOp::MinS => sa.min(sb) as u64,
-        AtomicOp::MaxS => sa.max(sb) as u64,
-        AtomicOp::MinU => a.min(b),
-        AtomicOp::MaxU => a.max(b),
-    };
-    new >> up
 }

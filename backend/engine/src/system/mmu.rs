@@ -5,7 +5,7 @@ use super::reserve;
 use crate::engine::Engine;
 use isomorph_baseline::{GUEST_OFFSET, Header, MemKind, MemRequest};
 use isomorph_frontend::{MemoryAccess, PhysicalMemory, SystemGuest, Translation};
-use isomorph_ir::{AtomicOp, TrapKind};
+use isomorph_ir::TrapKind;
 use isomorph_softmmu::{Access, AddressSpace, FlatView, PAGE_SIZE, RamBlock, SoftTlb, Walk};
 use std::sync::Arc;
 
@@ -460,7 +460,7 @@ fn atomic(
         _ => {
             let op = request.atomic()?;
             let old = update(ram, offset, size, |old| {
-                Some(modify(op, old, value, size * 8))
+                Some(op.apply(old, value, size * 8))
             })?;
             Some(request.extend(old))
         }
@@ -491,25 +491,6 @@ fn update(ram: &RamBlock, offset: u64, size: u32, new: impl Fn(u64) -> Option<u6
 /// The low `size` bytes.
 fn cut(value: u64, size: u32) -> u64 {
     value & u64::MAX >> (64 - size * 8)
-}
-
-fn modify(op: AtomicOp, old: u64, value: u64, bits: u32) -> u64 {
-    // In the upper bits, so that comparisons see the sign.
-    let up = 64 - bits;
-    let (a, b) = (old << up, value << up);
-    let (sa, sb) = (a as i64, b as i64);
-    let new = match op {
-        AtomicOp::Swap => b,
-        AtomicOp::Add => a.wrapping_add(b),
-        AtomicOp::And => a & b,
-        AtomicOp::Or => a | b,
-        AtomicOp::Xor => a ^ b,
-        AtomicOp::MinS => sa.min(sb) as u64,
-        AtomicOp::MaxS => sa.max(sb) as u64,
-        AtomicOp::MinU => a.min(b),
-        AtomicOp::MaxU => a.max(b),
-    };
-    new >> up
 }
 
 /// What generated code calls for accesses that miss the TLB (`isomorph_baseline::MemFunction`).

@@ -131,9 +131,9 @@ pub fn recvmsg(task: &mut Task, args: [u64; 6]) -> SysResult {
     let message = Message::load(task, guest)?;
     let mut host = message.header;
     let header = (&raw mut host) as u64;
+    let host_args = [args[0], header, args[2], 0, 0, 0];
     // SAFETY: as in `sendmsg`.
-    let received =
-        unsafe { host::blocking(task, libc::SYS_recvmsg, [args[0], header, args[2], 0, 0, 0]) }?;
+    let received = unsafe { host::blocking(task, libc::SYS_recvmsg, host_args) }?;
     uaccess::write(task, args[1], &message.received(&guest, &host))?;
     Ok(received)
 }
