@@ -23,7 +23,9 @@ mod table;
 mod vcpu;
 
 pub use blocks::ticks as host_ticks;
-pub use config::{Config, Observer, Translation};
+pub use config::{
+    Config, Dropped, Observer, Origin, Part, Policy, Refusal, RegionEvent, Tier2, Translation,
+};
 pub use engine::{Engine, ForkGuard};
 pub use error::EngineError;
 pub use fault::handle_host_signal;
