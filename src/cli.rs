@@ -172,6 +172,7 @@ fn run(matches: &ArgMatches) -> Result<ExitCode, CliError> {
 pub fn perform(request: Request) -> Result<ExitCode, CliError> {
     match request {
         Request::Run(config) => return crate::start(*config),
+        Request::JitHelp(text) => show(&text)?,
         Request::LogHelp => show(&config::log_help())?,
         Request::CpuHelp => {
             let names: Vec<_> = isomorph_riscv::CpuModel::names().collect();

@@ -6,6 +6,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use isomorph_linux_user::{DebugItems, RunConfig, inherited_env};
 
 use crate::error::CliError;
+use crate::jit;
 use crate::options::{Definition, OPTIONS, Setting};
 
 /// What the options ask for.
@@ -17,6 +18,8 @@ pub enum Request {
     LogHelp,
     /// To be told the CPU models.
     CpuHelp,
+    /// To be told what `--jit` takes.
+    JitHelp(String),
 }
 
 /// A configuration in the making.
@@ -75,6 +78,11 @@ impl Builder {
             Setting::LogItems => self.log_items(origin, value)?,
             Setting::Seed => config.seed = Some(number(origin, value)?),
             Setting::Stats => config.stats = true,
+            Setting::Jit => {
+                if let Some(help) = jit::apply(&mut config.tier2, origin, value)? {
+                    self.help = Some(Request::JitHelp(help));
+                }
+            }
             Setting::PageSize => page_size(origin, value)?,
             Setting::WithoutEffect(reason) => {
                 eprintln!("isomorph: warning: {origin} has no effect: {reason}");
@@ -191,18 +199,20 @@ fn number(origin: &str, value: &OsStr) -> Result<u64, CliError> {
     parsed.ok_or_else(|| wrong(origin, value, "a number"))
 }
 
-/// A number of bytes, with K, M or G for powers of 1024.
 fn size(origin: &str, value: &OsStr) -> Result<u64, CliError> {
-    let failed = || wrong(origin, value, "a size in bytes or with K, M or G");
-    let text = value.to_str().ok_or_else(failed)?;
+    let parsed = value.to_str().and_then(parse_size);
+    parsed.ok_or_else(|| wrong(origin, value, "a size in bytes or with K, M or G"))
+}
+
+/// A number of bytes, with K, M or G for powers of 1024.
+pub fn parse_size(text: &str) -> Option<u64> {
     let (digits, shift) = match text.as_bytes().last() {
         Some(b'k' | b'K') => (&text[..text.len() - 1], 10),
         Some(b'm' | b'M') => (&text[..text.len() - 1], 20),
         Some(b'g' | b'G') => (&text[..text.len() - 1], 30),
         _ => (text, 0),
     };
-    let number = parse_number(digits).ok_or_else(failed)?;
-    number.checked_mul(1 << shift).ok_or_else(failed)
+    parse_number(digits)?.checked_mul(1 << shift)
 }
 
 fn page_size(origin: &str, value: &OsStr) -> Result<(), CliError> {

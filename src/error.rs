@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use isomorph_linux_user::RunError;
 use isomorph_linux_user::elf::ElfError;
 
+use crate::jit::JitError;
 use crate::system::error::SystemError;
 
 /// Why the command cannot do what it was asked.
@@ -49,6 +50,9 @@ pub enum CliError {
         /// All known ones.
         known: String,
     },
+    /// A value of `--jit`.
+    #[error(transparent)]
+    Jit(#[from] JitError),
     /// Standard output takes no more.
     #[error("cannot write to standard output")]
     Output(#[source] std::io::Error),

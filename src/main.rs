@@ -10,6 +10,7 @@ mod cli;
 mod config;
 mod demo;
 mod error;
+mod jit;
 mod nearest;
 mod options;
 mod output;

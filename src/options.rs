@@ -30,6 +30,8 @@ pub enum Setting {
     Seed,
     /// The table of counts at the end.
     Stats,
+    /// What is compiled again once it is hot.
+    Jit,
     /// The page size, which cannot be chosen.
     PageSize,
     /// Accepted, without effect: the text says why nothing is missing.
@@ -197,6 +199,16 @@ pub const OPTIONS: &[Definition] = &[
         variable: Some("ISOMORPH_STATS"),
         value: None,
         help: "Print a table of counts at the end",
+    },
+    Definition {
+        setting: Setting::Jit,
+        long: Some("jit"),
+        short: None,
+        qemu: &["jit"],
+        variable: Some("ISOMORPH_JIT"),
+        value: Some("key=value[,...]"),
+        help: "What is compiled again once it is hot: tier2= threads= mem= without=; `help` \
+               explains them",
     },
     only_qemu(
         Setting::PageSize,

@@ -50,6 +50,7 @@ pub fn accelerator(config: &Config) -> Result<Arc<dyn Accelerator>, SystemError>
     let guest = RiscvMachine::new(config.cpu.clone());
     let engine = EngineConfig {
         chain: !config.log.no_chain,
+        tier2: config.tier2,
         observer: observer(guest.clone(), config.log.items, log(config)?),
         ..EngineConfig::default()
     };

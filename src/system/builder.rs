@@ -8,6 +8,7 @@ use isomorph_linux_user::DebugItems;
 
 use crate::config::add_log_items;
 use crate::error::CliError;
+use crate::jit;
 use crate::system::config::{Bios, Config, Device, Named};
 use crate::system::device::Consoles;
 use crate::system::error::SystemError;
@@ -104,6 +105,7 @@ impl Builder {
             Setting::Net => net::net(self, given)?,
             Setting::Chardev => return Ok(chardev::chardev(self, given)?),
             Setting::Serial => chardev::serial(self, given)?,
+            Setting::Jit => return Ok(jit::apply(&mut self.config.tier2, "-jit", given.value)?),
             Setting::LogItems => {
                 let log = &mut self.config.log;
                 let (items, no_chain) = (&mut log.items, &mut log.no_chain);

@@ -6,6 +6,7 @@ use std::time::Duration;
 use isomorph_block::Format;
 use isomorph_chardev::SocketOptions;
 use isomorph_devices::virtio::blk::Cache;
+use isomorph_engine::Tier2;
 use isomorph_linux_user::DebugItems;
 use isomorph_net::UserConfig;
 use isomorph_riscv::CpuModel;
@@ -246,6 +247,8 @@ pub struct Config {
     pub rtc: RtcBase,
     /// A reset ends the machine.
     pub no_reboot: bool,
+    /// What is compiled again once it is hot.
+    pub tier2: Tier2,
     /// What is logged.
     pub log: LogItems,
     /// Where logs go; standard error if not given.
@@ -283,6 +286,7 @@ impl Default for Config {
             serial: None,
             rtc: RtcBase::default(),
             no_reboot: false,
+            tier2: Tier2::default(),
             log: LogItems::default(),
             log_file: None,
             stats: false,

@@ -34,6 +34,7 @@ use std::fmt::Write;
 use std::process::ExitCode;
 
 use crate::error::CliError;
+use crate::jit;
 use crate::nearest::nearest;
 use crate::output::show;
 use builder::{Builder, Given};
@@ -46,6 +47,9 @@ pub use run::run;
 
 /// The name under which `isomorph system` speaks.
 const NAME: &str = "isomorph";
+
+/// The variable that `-jit` overrides.
+const JIT_VARIABLE: &str = "ISOMORPH_JIT";
 
 /// What a command line asks for.
 #[derive(Debug)]
@@ -86,7 +90,17 @@ pub fn target(words: &[OsString]) -> Result<ExitCode, CliError> {
 }
 
 fn parse(arguments: &[OsString]) -> Result<Request, CliError> {
+    parse_after(std::env::var_os(JIT_VARIABLE), arguments)
+}
+
+/// Options, after what the variable for `-jit` says.
+fn parse_after(jit: Option<OsString>, arguments: &[OsString]) -> Result<Request, CliError> {
     let mut builder = Builder::default();
+    if let Some(list) = jit
+        && let Some(text) = jit::apply(&mut builder.config.tier2, JIT_VARIABLE, &list)?
+    {
+        return Ok(Request::Show(text));
+    }
     let mut words = arguments.iter();
     while let Some(word) = words.next() {
         let text = word.to_string_lossy();

@@ -76,6 +76,8 @@ pub enum Setting {
     LogFile,
     /// The table of counts at the end.
     Stats,
+    /// What is compiled again once it is hot.
+    Jit,
     /// The limit of a machine's silence.
     Watchdog,
     /// Accepted: the text says why nothing is missing.
@@ -327,6 +329,13 @@ pub const OPTIONS: &[Definition] = &[
         &["stats"],
         None,
         "Print a table of counts at the end (isomorph's own)",
+    ),
+    option(
+        Setting::Jit,
+        &["jit"],
+        Some("key=value[,...]"),
+        "What is compiled again once it is hot: tier2= threads= mem= without=; `help` explains \
+         them; also as the variable ISOMORPH_JIT (isomorph's own)",
     ),
     option(
         Setting::Watchdog,

@@ -57,6 +57,25 @@ fn unknown_options_are_named_with_the_nearest() {
 }
 
 #[test]
+fn settings_of_the_translator() {
+    use isomorph_engine::Policy;
+    let after = |variable: &str, words: &[&str]| {
+        let words: Vec<_> = words.iter().map(OsString::from).collect();
+        parse_after(Some(variable.into()), &words)
+    };
+    let Ok(Request::Run(config, _)) = after("tier2=off,threads=3", &["-jit", "tier2=9"]) else {
+        panic!("a machine");
+    };
+    assert_eq!(config.tier2.policy, Policy::Hot(Some(9)));
+    assert_eq!(config.tier2.threads, 3);
+    assert!(matches!(after("help", &[]), Ok(Request::Show(_))));
+    let error = after("tier=off", &[]).unwrap_err().to_string();
+    assert!(error.starts_with("ISOMORPH_JIT:"), "{error}");
+    let given = after("", &["-jit", "x"]).unwrap_err().to_string();
+    assert!(given.starts_with("-jit: there is no `x`"), "{given}");
+}
+
+#[test]
 fn what_is_missing_is_refused_by_name() {
     for option in OPTIONS {
         let Setting::Unsupported(reason) = option.setting else {

@@ -60,6 +60,9 @@ fn help_and_versions_succeed() {
     check(&isomorph(&["run", "--help"]), 0, "QEMU_LD_PREFIX", "");
     check(&isomorph(&["run", "-d", "help"]), 0, "out_asm", "");
     check(&isomorph(&["run", "--cpu", "help"]), 0, "rv64", "");
+    check(&isomorph(&["run", "--jit", "help"]), 0, "tier2=auto", "");
+    let machine = ["system", "riscv64", "-jit", "help"];
+    check(&isomorph(&machine), 0, "dead-stores", "");
     check(&isomorph(&["binfmt"]), 0, ":POCF\n", "");
 }
 

@@ -1,5 +1,6 @@
 //! What a run is configured by, and how a run hands its settings to the programs it executes.
 
+use isomorph_engine::Tier2;
 use std::ffi::OsString;
 use std::os::fd::RawFd;
 use std::path::PathBuf;
@@ -102,6 +103,8 @@ pub struct RunConfig {
     pub debug_items: DebugItems,
     /// Where logs go; standard error if absent (`-D`).
     pub log_file: Option<PathBuf>,
+    /// What is compiled again once it is hot (`--jit`).
+    pub tier2: Tier2,
     /// Print a table of counts at the end (`--stats`).
     pub stats: bool,
     /// Seeds `AT_RANDOM` and address randomisation, for repeatable runs (`-seed`).

@@ -17,6 +17,7 @@ pub fn engine_config(config: &RunConfig, model: &CpuModel, log: &Arc<Log>) -> Co
     let guest = Cpu::new(model.clone());
     Config {
         chain: !config.no_chain,
+        tier2: config.tier2,
         observer: observer(guest, config.debug_items, Box::new(sink)),
         ..Config::default()
     }

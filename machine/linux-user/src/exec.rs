@@ -6,6 +6,8 @@ use crate::errno::{Errno, SysResult};
 use crate::signal;
 use crate::syscall::uaccess;
 use crate::task::Task;
+use isomorph_engine::{Policy, Tier2};
+use isomorph_ir::passes::{PASSES, Pass, PassSet};
 use std::borrow::Cow;
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
@@ -413,6 +415,46 @@ pub fn guest_of(pid: i32) -> Option<(PathBuf, Vec<OsString>)> {
     Some((program, argv))
 }
 
+/// The settings of tier 2 that are not the default, as numbers.
+fn tier2_numbers(tier2: &Tier2, mut number: impl FnMut(&str, Option<u64>)) {
+    let default = Tier2::default();
+    let policy = match tier2.policy {
+        Policy::Off => 0,
+        Policy::Always => 1,
+        Policy::Hot(None) => 2,
+        Policy::Hot(Some(threshold)) => u64::from(threshold) + 3,
+    };
+    number("tier2", (tier2.policy != default.policy).then_some(policy));
+    let threads = (tier2.threads != default.threads).then_some(tier2.threads as u64);
+    number("compilers", threads);
+    let bytes = (tier2.code_bytes != default.code_bytes).then_some(tier2.code_bytes as u64);
+    number("hotmem", bytes);
+    let absent = |pass: &Pass| tier2.passes.without(pass.name) == Some(tier2.passes);
+    let bits = PASSES.iter().enumerate().filter(|(_, pass)| absent(pass));
+    let bits = bits.fold(0, |bits, (n, _)| bits | 1 << n);
+    number("passes", (bits != 0).then_some(bits));
+}
+
+fn policy_of(number: u64) -> Policy {
+    match number {
+        0 => Policy::Off,
+        1 => Policy::Always,
+        2 => Policy::Hot(None),
+        threshold => Policy::Hot(Some((threshold - 3) as u32)),
+    }
+}
+
+/// The passes but for those whose bits are set.
+fn passes_of(absent: u64) -> PassSet {
+    let gone = PASSES
+        .iter()
+        .enumerate()
+        .filter(|(n, _)| absent >> n & 1 != 0);
+    gone.fold(PassSet::ALL, |set, (_, pass)| {
+        set.without(pass.name).unwrap_or(set)
+    })
+}
+
 impl RunConfig {
     /// The command line that makes isomorph run `program` with these settings.
     fn exec_args(&self, program: &OsStr, argv: Vec<OsString>) -> Vec<OsString> {
@@ -440,6 +482,7 @@ impl RunConfig {
         number("strace", self.strace.then_some(1));
         number("stats", self.stats.then_some(1));
         number("nochain", self.no_chain.then_some(1));
+        tier2_numbers(&self.tier2, number);
         if let Some(root) = &self.sysroot {
             option("root", root.as_os_str());
         }
@@ -490,6 +533,10 @@ impl RunConfig {
             b"strace" => self.strace = true,
             b"stats" => self.stats = true,
             b"nochain" => self.no_chain = true,
+            b"tier2" => self.tier2.policy = policy_of(number()?),
+            b"compilers" => self.tier2.threads = number()? as usize,
+            b"hotmem" => self.tier2.code_bytes = number()? as usize,
+            b"passes" => self.tier2.passes = passes_of(number()?),
             b"root" => self.sysroot = Some(value.into()),
             b"cpu" => self.cpu = Some(value.to_str()?.to_owned()),
             b"log" => self.log_file = Some(value.into()),
@@ -527,11 +574,17 @@ mod tests {
             seed: Some(7),
             strace: true,
             cpu: Some("rv64,zba=off".into()),
+            tier2: Tier2 {
+                policy: Policy::Hot(Some(77)),
+                passes: passes_of(5),
+                ..Tier2::default()
+            },
             ..RunConfig::default()
         };
         let args = config.exec_args(OsStr::new("/bin/x"), vec!["x".into(), "--".into()]);
         let back = RunConfig::from_exec_args(args).expect("recognised");
         assert_eq!(back.sysroot, config.sysroot);
+        assert_eq!(back.tier2, config.tier2);
         assert_eq!(
             (back.seed, back.strace, back.cpu),
             (Some(7), true, config.cpu)

@@ -103,6 +103,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "isomorph-devices",
             "isomorph-engine",
             "isomorph-frontend",
+            "isomorph-ir",
             "isomorph-linux-user",
             "isomorph-machine",
             "isomorph-net",
