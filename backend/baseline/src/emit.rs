@@ -59,6 +59,8 @@ pub(crate) struct Compile<'a> {
     /// Fixes of `cmp rax, [cell]` by landing.
     pub(crate) cells: &'a mut Vec<Fix>,
     pub(crate) error: Option<EmitError>,
+    /// See `Emitter::compile_stepping`.
+    pub(crate) stepping: bool,
     /// What is known of the software TLB, if there is one.
     pub(crate) tlb: Option<crate::tlb::Probes>,
 }

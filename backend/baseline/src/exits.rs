@@ -36,6 +36,9 @@ impl Compile<'_> {
     pub(crate) fn jump(&mut self, i: &Inst) {
         let a = self.take(i.a);
         self.to(true, RAX, a);
+        if self.stepping {
+            return self.asm.jmp_runtime(self.rt.exit_indirect);
+        }
         if i.aux == JumpKind::Ret as u8 {
             return self.asm.ret();
         }
@@ -45,6 +48,11 @@ impl Compile<'_> {
     }
 
     pub(crate) fn call(&mut self, i: &Inst) {
+        if self.stepping {
+            self.take(i.a);
+            self.exit(i);
+            return self.regs.clobber();
+        }
         if self.leaves_page(i.pc()) {
             let code = self.page_probe(i.pc());
             let from = self.asm.jcc(Cc::Ne);
@@ -64,6 +72,10 @@ impl Compile<'_> {
     pub(crate) fn call_indirect(&mut self, i: &Inst) {
         let (a, ret) = (self.take(i.a), self.take(i.b));
         self.to(true, RAX, a);
+        if self.stepping {
+            self.asm.jmp_runtime(self.rt.exit_indirect);
+            return self.regs.clobber();
+        }
         let code = Self::probe(self.asm, self.tlb.is_some());
         let from = self.asm.jcc(Cc::Ne);
         self.asm.call_mem(code);

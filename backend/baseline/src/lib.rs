@@ -28,6 +28,7 @@ mod mem;
 mod regs;
 mod runtime;
 mod soft;
+mod thunk;
 mod tlb;
 
 pub use compiled::{Compiled, EdgeSite, EmitError, ExitReason, Landing, MapEntry, Runtime};
@@ -36,6 +37,7 @@ pub use header::{
     RBP_BIAS, RESERVE_LEN, SPILL_SLOTS, TLB_ADDEND, TLB_ENTRY_LEN, TLB_READ, TLB_WRITE, flags_of,
     mxcsr_of,
 };
+pub use thunk::{THUNK_LEN, counting_thunk};
 pub use tlb::{MemFunction, MemKind, MemRequest};
 
 use isomorph_ir::{Block, GlobalTable};
@@ -103,6 +105,21 @@ impl Emitter {
         self.runtime_base = rx;
     }
 
+    /// As [`Emitter::compile`], but every exit leaves generated code: edges are not to be linked,
+    /// computed jumps and returns do not look into the jump cache, calls push no landing.
+    ///
+    /// # Errors
+    /// As [`Emitter::compile`].
+    pub fn compile_stepping(
+        &mut self,
+        block: &Block,
+        base: u64,
+        first_edge: u32,
+        out: &mut Compiled,
+    ) -> Result<(), EmitError> {
+        self.compile_with(block, base, first_edge, out, true)
+    }
+
     /// Compiles `block` for executable address `base` (16-byte aligned). Edge ids count up from
     /// `first_edge`.
     ///
@@ -114,6 +131,17 @@ impl Emitter {
         base: u64,
         first_edge: u32,
         out: &mut Compiled,
+    ) -> Result<(), EmitError> {
+        self.compile_with(block, base, first_edge, out, false)
+    }
+
+    fn compile_with(
+        &mut self,
+        block: &Block,
+        base: u64,
+        first_edge: u32,
+        out: &mut Compiled,
+        stepping: bool,
     ) -> Result<(), EmitError> {
         out.clear();
         self.cold.clear();
@@ -131,6 +159,7 @@ impl Emitter {
             at: 0,
             cells: &mut self.cells,
             tlb: self.tlb.clone(),
+            stepping,
             error: None,
         };
         compile.run(first_edge)?;

@@ -642,6 +642,10 @@ impl Compile<'_> {
 
     /// Leaves for another page.
     pub(crate) fn page_exit(&mut self, target: u64) {
+        if self.stepping {
+            self.asm.mov_imm(RAX, target);
+            return self.asm.jmp_runtime(self.rt.exit_indirect);
+        }
         let code = self.page_probe(target);
         self.asm.jcc_runtime(Cc::Ne, self.rt.exit_indirect);
         self.asm.jmp_mem(code);

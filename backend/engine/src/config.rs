@@ -95,6 +95,8 @@ pub enum Refusal {
     NoCycle,
     /// Its instructions have no code in tier 2, or none that would be faster.
     Code(String),
+    /// Too many regions wait to be compiled.
+    Busy,
     /// Tier 2 has used up its share of code memory.
     Memory,
     /// Control left the region soon after entering it, again and again.
@@ -108,6 +110,7 @@ impl Display for Refusal {
         match self {
             Self::NoCycle => f.write_str("control did not come back to it"),
             Self::Code(why) => f.write_str(why),
+            Self::Busy => f.write_str("too many regions wait to be compiled"),
             Self::Memory => f.write_str("tier 2 has used up its code memory"),
             Self::ShortStays => f.write_str("control left it soon, again and again"),
             Self::NoGain => f.write_str("tier 1's code is as good"),

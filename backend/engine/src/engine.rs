@@ -1,14 +1,16 @@
 //! What all vCPUs share: translations, and the protocol by which they stop for each other.
 
 use crate::blocks::{Blocks, Context, Entry, ticks};
-use crate::config::Config;
+use crate::config::{Config, Policy, Refusal, RegionEvent};
 use crate::error::EngineError;
 use crate::memory::{PENDING_FAULT, VcpuMemory, VcpuRef};
 use crate::site::{Rams, Site};
 use crate::stats::{Snapshot, Stats};
 use crate::system::Protect;
 use crate::table::BlockTable;
+use crate::tier2::{Queue, QueueGuard, Recording};
 use isomorph_code::CodeError;
+use isomorph_cranelift::CompiledRegion;
 use isomorph_frontend::{CodeSource, Guest};
 use isomorph_softmmu::PAGE_SIZE;
 use std::collections::HashMap;
@@ -39,6 +41,10 @@ pub struct Engine<G: Guest> {
     pub(crate) rams: Rams,
     /// Pages of RAM (host addresses) whose code may have changed.
     pub(crate) written: Mutex<Vec<u64>>,
+    /// Regions that wait to be compiled.
+    pub(crate) queue: Arc<Queue>,
+    /// Processors of the host that this process may use.
+    processors: usize,
 }
 
 /// What the engine's lock guards.
@@ -65,6 +71,9 @@ impl Inner {
         number
     }
 }
+
+/// Entries after which a counter runs out, if a processor is idle: some 100 µs of a small loop.
+const THRESHOLD: i32 = 1 << 14;
 
 /// Most vCPU memories kept for reuse.
 pub(crate) const SPARE_MAX: usize = 8;
@@ -100,6 +109,8 @@ impl<G: Guest> Engine<G> {
             reservations: (0..RESERVATIONS).map(|_| AtomicU64::new(0)).collect(),
             rams: Rams::default(),
             written: Mutex::default(),
+            queue: Arc::default(),
+            processors: std::thread::available_parallelism().map_or(1, usize::from),
         }))
     }
 
@@ -122,7 +133,15 @@ impl<G: Guest> Engine<G> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn context<'a>(&'a self, protect: &'a dyn Fn(u64)) -> Context<'a, G> {
+    /// Entries after which a counter runs out.
+    fn threshold(&self) -> i32 {
+        match self.config.tier2.policy {
+            Policy::Hot(Some(entries)) => entries.clamp(1, i32::MAX as u32) as i32,
+            _ => THRESHOLD,
+        }
+    }
+
+    fn context<'a>(&'a self, protect: &'a dyn Fn(u64), vcpu: Option<VcpuRef>) -> Context<'a, G> {
         Context {
             guest: &self.guest,
             source: &*self.source,
@@ -131,6 +150,8 @@ impl<G: Guest> Engine<G> {
             table: &self.table,
             stats: &self.stats,
             protect,
+            vcpu,
+            threshold: self.threshold(),
         }
     }
 
@@ -140,6 +161,7 @@ impl<G: Guest> Engine<G> {
         let mut inner = self.lock();
         let Inner { blocks, vcpus, .. } = &mut *inner;
         blocks.invalidate(&self.table, start, end, |pc| self.dropped(vcpus, pc));
+        self.regions_gone(&mut inner);
     }
 
     /// Makes instruction memory coherent: translations whose guest code has changed are dropped,
@@ -147,26 +169,43 @@ impl<G: Guest> Engine<G> {
     pub fn insn_sync(&self, range: Option<(u64, u64)>) {
         let mut inner = self.lock();
         let Inner { blocks, vcpus, .. } = &mut *inner;
-        let cx = self.context(&|_| {});
+        let cx = self.context(&|_| {}, None);
         blocks.recheck(&cx, range, |pc| self.dropped(vcpus, pc));
+        self.regions_gone(&mut inner);
     }
 
     /// As `insn_sync`, for a machine's page of RAM at a host address.
     pub(crate) fn recheck_page(&self, inner: &mut Inner, page: u64) {
         let Inner { blocks, vcpus, .. } = inner;
-        let cx = self.context(&|_| {});
+        let cx = self.context(&|_| {}, None);
         let range = Some((page, page + PAGE_SIZE));
         if blocks.recheck(&cx, range, |pc| self.dropped(vcpus, pc)) {
             self.rams.at(page, |ram, offset| ram.code().clear(offset));
         }
+        self.regions_gone(inner);
+    }
+
+    /// Tells of regions that went. Whoever is in their code may go round in it: all are asked to
+    /// leave at the next loop head.
+    fn regions_gone(&self, inner: &mut Inner) {
+        let gone = inner.blocks.take_gone();
+        if gone.is_empty() {
+            return;
+        }
+        self.stats.regions_dropped.add_alone(gone.len() as u64);
+        for vcpu in &inner.vcpus {
+            vcpu.irq().store(1, Ordering::SeqCst);
+        }
+        if let Some(observer) = &self.config.observer {
+            for (region, pc, why) in gone {
+                observer.region(&RegionEvent::Dropped { region, pc, why });
+            }
+        }
     }
 
     fn dropped(&self, vcpus: &[VcpuRef], pc: u64) {
-        self.drops.fetch_add(1, Ordering::SeqCst);
         self.stats.invalidated.add(1);
-        for vcpu in vcpus {
-            vcpu.forget(pc);
-        }
+        self.forget(vcpus, pc);
     }
 
     /// Translates the block at `site` if need be. The caller is not in generated code.
@@ -183,14 +222,121 @@ impl<G: Guest> Engine<G> {
     fn try_entry(&self, inner: &mut Inner, site: Site) -> Result<Entry, EngineError> {
         let mail = &inner.mail;
         let protect = |page| mail.iter().for_each(|vcpu| vcpu.protect(page));
-        inner.blocks.entry(&self.context(&protect), site)
+        inner.blocks.entry(&self.context(&protect, None), site)
+    }
+
+    /// Serves the edge of a counter that ran out: where to go on, and what to record from there,
+    /// if anything. The caller is not in generated code, and no flush came between.
+    pub(crate) fn trip(&self, inner: &mut Inner, edge: u32, vcpu: VcpuRef) -> Option<Recording> {
+        let running = |v: &&VcpuRef| v.cell().running.load(Ordering::Relaxed) != 0;
+        // The caller is not counted as running here, but it will be.
+        let busy = 1 + inner.vcpus.iter().filter(running).count();
+        let idle = busy < self.processors || self.config.tier2.policy != Policy::Hot(None);
+        let tripped = inner.blocks.trip(edge, vcpu, self.threshold(), idle)?;
+        self.stats.recordings.add_alone(1);
+        Some(Recording::new(tripped))
+    }
+
+    /// Chooses a region from a recording, and has it compiled.
+    pub(crate) fn recorded(self: &Arc<Self>, recording: &Recording, vcpu: VcpuRef) {
+        let mut inner = self.lock();
+        let head = recording.head();
+        let observer = self.config.observer.as_deref();
+        let Inner { blocks, mail, .. } = &mut *inner;
+        let protect = |page| mail.iter().for_each(|vcpu| vcpu.protect(page));
+        let cx = self.context(&protect, None);
+        let formed = recording
+            .choose()
+            .and_then(|choice| Ok((blocks.form(&cx, &choice)?, choice)));
+        let why = match formed {
+            Ok((formed, choice)) => {
+                blocks.stop_counting(&self.table, head);
+                let job = blocks.choose(observer, &choice, formed);
+                let region = job.region;
+                if !Queue::push(self, job) {
+                    blocks.refuse(observer, region, &Refusal::Busy);
+                    self.stats.regions_refused.add_alone(1);
+                }
+                None
+            }
+            Err(Refusal::NoCycle) => {
+                let given_up = blocks.give_back(&self.table, head, vcpu, self.threshold());
+                given_up.then_some(Refusal::NoCycle)
+            }
+            Err(why) => {
+                blocks.stop_counting(&self.table, head);
+                Some(why)
+            }
+        };
+        if let Some(why) = &why {
+            self.stats.regions_refused.add_alone(1);
+            if let Some(observer) = observer {
+                let (region, pc) = (None, head.pc);
+                observer.region(&RegionEvent::Refused { region, pc, why });
+            }
+        }
+        self.forget(&inner.vcpus, head.pc);
+    }
+
+    /// A recording was cut short by something that has nothing to do with what it records.
+    pub(crate) fn cut(&self, recording: &Recording, vcpu: VcpuRef) {
+        let head = recording.head();
+        let mut inner = self.lock();
+        inner
+            .blocks
+            .retry(&self.table, head, vcpu, self.threshold());
+    }
+
+    /// Has a compiled region entered from now on. On a thread that compiles.
+    pub(crate) fn install(&self, region: u32, code: &CompiledRegion) {
+        let mut inner = self.lock();
+        let Inner { blocks, vcpus, .. } = &mut *inner;
+        match blocks.install(&self.table, &self.config, region, code) {
+            Some(placed) => {
+                self.stats.regions.add_alone(1);
+                self.stats.region_insns.add_alone(code.stats.insns.into());
+                self.stats.region_bytes.add_alone(code.stats.bytes.into());
+                self.forget(vcpus, placed.pc);
+            }
+            None => self.stats.regions_refused.add_alone(1),
+        }
+    }
+
+    /// A region stays with tier 1.
+    pub(crate) fn refuse(&self, region: u32, why: &Refusal) {
+        let observer = self.config.observer.as_deref();
+        self.lock().blocks.refuse(observer, region, why);
+        self.stats.regions_refused.add(1);
+    }
+
+    /// No jump cache leads to what `pc` was up to now.
+    fn forget(&self, vcpus: &[VcpuRef], pc: u64) {
+        self.drops.fetch_add(1, Ordering::SeqCst);
+        vcpus.iter().for_each(|vcpu| vcpu.forget(pc));
+    }
+
+    /// Whether entries are counted.
+    pub(crate) fn counts(&self) -> bool {
+        matches!(self.config.tier2.policy, Policy::Hot(_))
+    }
+
+    /// Host address at which to enter the code at `code` as the target of a computed jump.
+    pub(crate) fn computed_entry(&self, inner: &mut Inner, code: u64, vcpu: VcpuRef) -> u64 {
+        let cx = self.context(&|_| {}, Some(vcpu));
+        inner.blocks.computed_entry(&cx, code)
     }
 
     /// Serves edge `edge`. The caller is not in generated code, and no flush came between.
-    pub(crate) fn follow(&self, inner: &mut Inner, edge: u32) -> Result<Entry, EngineError> {
+    pub(crate) fn follow(
+        &self,
+        inner: &mut Inner,
+        edge: u32,
+        vcpu: VcpuRef,
+    ) -> Result<Entry, EngineError> {
         let mail = &inner.mail;
         let protect = |page| mail.iter().for_each(|vcpu| vcpu.protect(page));
-        match inner.blocks.follow(&self.context(&protect), edge) {
+        let cx = self.context(&protect, Some(vcpu));
+        match inner.blocks.follow(&cx, edge) {
             Err(EngineError::Code(CodeError::Full)) => {
                 let site = inner.blocks.edge_site(edge);
                 self.flush(inner)?;
@@ -222,6 +368,7 @@ impl<G: Guest> Engine<G> {
         }
         inner.blocks.flush(&self.table);
         inner.pairs.clear();
+        self.regions_gone(inner);
         self.drops.fetch_add(1, Ordering::SeqCst);
         self.stats.flushes.add(1);
         self.stop.store(false, Ordering::SeqCst);
@@ -233,6 +380,7 @@ impl<G: Guest> Engine<G> {
         ForkGuard {
             engine: self,
             inner: self.lock(),
+            queue: self.queue.lock(),
         }
     }
 }
@@ -247,6 +395,12 @@ impl<G: Guest> Engine<G> {
                 bucket.store(version + 1, Ordering::Relaxed);
             }
         }
+    }
+}
+
+impl<G: Guest> Drop for Engine<G> {
+    fn drop(&mut self) {
+        self.queue.close();
     }
 }
 
@@ -267,6 +421,7 @@ fn resolve_pending(blocks: &Blocks, vcpu: &VcpuRef) {
 pub struct ForkGuard<'a, G: Guest> {
     engine: &'a Engine<G>,
     inner: MutexGuard<'a, Inner>,
+    queue: QueueGuard<'a>,
 }
 
 impl<G: Guest> ForkGuard<'_, G> {
@@ -279,6 +434,7 @@ impl<G: Guest> ForkGuard<'_, G> {
         let mine = vcpu.memory_ref();
         self.inner.vcpus.retain(|v| v.same(mine));
         self.engine.stop.store(false, Ordering::SeqCst);
+        self.queue.orphaned();
         self.engine.release_reservations();
         Ok(self.inner.blocks.code.unshare()?)
     }

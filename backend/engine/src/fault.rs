@@ -9,8 +9,8 @@ struct Current {
     vcpu: VcpuRef,
     /// Range of addresses of code memory.
     code: (u64, u64),
-    /// Where generated code leaves after a fault.
-    exit_fault: u64,
+    /// Where generated code leaves after a fault: a block, and the body of a region.
+    exits: (u64, u64),
     /// Guard page of the return stack.
     guard: (u64, u64),
     resets: *const crate::stats::Counter,
@@ -24,7 +24,7 @@ thread_local! {
 pub(crate) fn set_current(
     memory: &VcpuMemory,
     code: (u64, u64),
-    exit_fault: u64,
+    exits: (u64, u64),
     resets: &crate::stats::Counter,
 ) {
     let guard = memory.guard();
@@ -32,7 +32,7 @@ pub(crate) fn set_current(
     CURRENT.set(Some(Current {
         vcpu: memory.as_ref(),
         code,
-        exit_fault,
+        exits,
         guard,
         resets,
     }));
@@ -111,6 +111,16 @@ pub unsafe fn handle_host_signal(
     for (to, &from) in fault.regs.iter_mut().zip(&REGS) {
         *to = gregs[from as usize] as u64;
     }
-    gregs[libc::REG_RIP as usize] = current.exit_fault as i64;
+    // A region's body runs on the host's stack, and has registers of its own.
+    let block = current
+        .vcpu
+        .on_return_stack(gregs[libc::REG_RSP as usize] as u64, current.guard);
+    let exit = if block {
+        current.exits.0
+    } else {
+        gregs[libc::REG_RBP as usize] = current.vcpu.rbp() as i64;
+        current.exits.1
+    };
+    gregs[libc::REG_RIP as usize] = exit as i64;
     true
 }

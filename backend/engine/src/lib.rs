@@ -20,6 +20,7 @@ mod site;
 mod stats;
 mod system;
 mod table;
+mod tier2;
 mod vcpu;
 
 pub use blocks::ticks as host_ticks;

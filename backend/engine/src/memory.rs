@@ -1,9 +1,11 @@
 //! The memory of one vCPU: header, guest state, jump cache, and its return stack.
 
 use crate::error::EngineError;
-use isomorph_baseline::{GUEST_OFFSET, Header, JUMP_CACHE_LEN, JUMP_CACHE_OFFSET, JumpCacheEntry};
+use isomorph_baseline::{
+    GUEST_OFFSET, Header, JUMP_CACHE_LEN, JUMP_CACHE_OFFSET, JumpCacheEntry, RBP_BIAS,
+};
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
 
 /// Offset of the engine's own cell in a vCPU's memory, behind the guest state.
 const CELL_OFFSET: usize = JUMP_CACHE_OFFSET - 1024;
@@ -199,6 +201,23 @@ impl VcpuRef {
         self.stack_empty
     }
 
+    /// Counter number `slot`. Generated code counts it down without atomicity: it is this vCPU's.
+    pub fn counter(&self, slot: u32) -> &AtomicI32 {
+        let offset = counters_offset(self.banks) + (slot % COUNTERS) as usize * 4;
+        // SAFETY: inside the mapping, aligned, and Rust code only touches it atomically.
+        unsafe { &*self.base.as_ptr().add(offset).cast::<AtomicI32>() }
+    }
+
+    /// What `rbp` is in generated code.
+    pub fn rbp(&self) -> u64 {
+        self.base.as_ptr() as u64 + RBP_BIAS as u64
+    }
+
+    /// Whether `address` is on the return stack.
+    pub fn on_return_stack(&self, address: u64, guard: (u64, u64)) -> bool {
+        (guard.0..=self.stack_empty).contains(&address)
+    }
+
     /// Address of jump cache number `bank`.
     pub fn bank(&self, bank: usize) -> usize {
         debug_assert!(bank < self.banks);
@@ -265,9 +284,17 @@ impl VcpuRef {
     }
 }
 
+/// Counters of a vCPU (see `crate::blocks`).
+pub(crate) const COUNTERS: u32 = 8192;
+
+/// Offset of the counters in the memory of a vCPU with `banks` jump caches.
+pub(crate) const fn counters_offset(banks: usize) -> usize {
+    JUMP_CACHE_OFFSET + banks * JUMP_CACHE_BYTES
+}
+
 /// Bytes of a vCPU's memory.
 const fn memory_bytes(banks: usize) -> usize {
-    JUMP_CACHE_OFFSET + banks * JUMP_CACHE_BYTES
+    counters_offset(banks) + COUNTERS as usize * 4
 }
 
 fn jump_cache_index(pc: u64) -> usize {

@@ -12,6 +12,9 @@ const PAIR: u64 = 1 << 63;
 /// In a space: a block of one instruction.
 const ONCE: u64 = 1 << 62;
 
+/// In a space: a block whose exits all leave generated code.
+const STEP: u64 = 1 << 61;
+
 /// How far a block may reach.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reach {
@@ -95,6 +98,17 @@ impl Site {
         Self { space, ..self }
     }
 
+    /// As it is, with all exits leaving generated code.
+    pub fn stepping(self) -> Self {
+        let space = self.space | STEP;
+        Self { space, ..self }
+    }
+
+    /// Whether all exits leave generated code.
+    pub fn is_stepping(&self) -> bool {
+        self.space & STEP != 0
+    }
+
     /// How many bytes there are before others follow that are elsewhere; where those are.
     fn split(&self) -> Option<(u64, Option<u64>)> {
         match self.reach {
@@ -127,7 +141,10 @@ impl Site {
 
     /// Bounds of the block.
     pub fn limits(&self, config: &Config) -> Limits {
-        let limits = config.limits;
+        let limits = Limits {
+            past_calls: config.limits.past_calls && !self.is_stepping(),
+            ..config.limits
+        };
         match self.reach {
             Reach::Flat => limits,
             Reach::Page => Limits {

@@ -84,4 +84,18 @@ counters! {
     flushes,
     /// Return stacks that ran over and were reset.
     return_stack_resets,
+    /// Recordings of hot code.
+    recordings,
+    /// Regions installed.
+    regions,
+    /// Guest instructions in them.
+    region_insns,
+    /// Host code bytes of them.
+    region_bytes,
+    /// Regions that stay with tier 1.
+    regions_refused,
+    /// Regions dropped.
+    regions_dropped,
+    /// Nanoseconds of CPU time that tier 2 took.
+    region_ns,
 }

@@ -5,6 +5,7 @@ use crate::error::EngineError;
 use crate::fault;
 use crate::memory::{GUEST_BYTES_MAX, PENDING_FAULT, VcpuMemory, VcpuRef};
 use crate::site::Site;
+use crate::tier2::Recording;
 use isomorph_baseline::{ExitReason, Header, Memory};
 use isomorph_frontend::Guest;
 use isomorph_ir::TrapKind;
@@ -72,7 +73,27 @@ impl Kick {
 /// Jump caches of a machine's vCPU.
 pub(crate) const BANKS: usize = 16;
 
+/// Jump caches of a vCPU.
+pub(crate) const fn banks(memory: Memory) -> usize {
+    match memory {
+        Memory::Identity => 1,
+        Memory::Tlb { .. } => BANKS,
+    }
+}
+
+/// Whether what was looked up is worth a place in the jump cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cache {
+    /// No.
+    No,
+    /// Yes.
+    Yes,
+    /// Yes, and a computed jump leads there.
+    Computed,
+}
+
 /// Where to go on.
+#[derive(Clone, Copy)]
 pub(crate) enum Next {
     /// At a guest pc that is looked up.
     Pc(u64),
@@ -91,7 +112,9 @@ pub struct Vcpu<G: Guest> {
     mode: u32,
     enter: extern "C" fn(*mut Header, u64) -> u64,
     code: (u64, u64),
-    exit_fault: u64,
+    exits: (u64, u64),
+    /// What is recorded since a counter ran out.
+    recording: Option<Box<Recording>>,
 }
 
 impl<G: Guest> Engine<G> {
@@ -103,21 +126,15 @@ impl<G: Guest> Engine<G> {
         let code = (base, base + inner.blocks.code.size() as u64);
         let runtime = inner.blocks.runtime();
         let at = |offset: u32| base + u64::from(offset);
-        let (sentinel, enter, exit_fault) = (
-            at(runtime.sentinel),
-            at(runtime.enter),
-            at(runtime.exit_fault),
-        );
+        let (sentinel, enter) = (at(runtime.sentinel), at(runtime.enter));
+        let exits = (at(runtime.exit_fault), at(runtime.region_fault));
         let memory = match inner.spare.pop() {
             Some(mut memory) => {
                 memory.refresh();
                 memory
             }
             None => {
-                let banks = match self.config.memory {
-                    Memory::Identity => 1,
-                    Memory::Tlb { .. } => BANKS,
-                };
+                let banks = banks(self.config.memory);
                 VcpuMemory::new(self.config.return_stack_bytes, sentinel, banks)?
             }
         };
@@ -148,7 +165,8 @@ impl<G: Guest> Engine<G> {
             mode: u32::MAX,
             enter,
             code,
-            exit_fault,
+            exits,
+            recording: None,
         })
     }
 }
@@ -219,6 +237,9 @@ impl<G: Guest> Vcpu<G> {
                 Err(exit) => break exit,
             }
         };
+        if self.recording.is_some() {
+            self.end_recording(matches!(exit, Exit::Trap { .. }));
+        }
         self.store_fp();
         Ok(exit)
     }
@@ -247,15 +268,76 @@ impl<G: Guest> Vcpu<G> {
     /// Prepares this thread for host faults in generated code.
     pub(crate) fn set_current(&self) {
         let resets = &self.engine.stats.return_stack_resets;
-        fault::set_current(&self.memory, self.code, self.exit_fault, resets);
+        fault::set_current(&self.memory, self.code, self.exits, resets);
     }
 
     /// Host address to enter. On return this vCPU counts as running.
-    fn find(&self, next: &Next) -> Result<u64, EngineError> {
+    fn find(&mut self, next: &Next) -> Result<u64, EngineError> {
+        if self.recording.is_some() {
+            let pc = self.pc_of(*next);
+            let computed = matches!(next, Next::Indirect(_));
+            return self.find_recorded(Site::flat(pc, self.mode), computed, Cache::No);
+        }
         match *next {
-            Next::Pc(pc) => self.find_site(Site::flat(pc, self.mode), false),
-            Next::Indirect(pc) => self.find_site(Site::flat(pc, self.mode), true),
+            Next::Pc(pc) => self.find_site(Site::flat(pc, self.mode), Cache::No),
+            Next::Indirect(pc) => self.find_site(Site::flat(pc, self.mode), Cache::Computed),
             Next::Edge(edge) => self.find_edge(edge),
+        }
+    }
+
+    /// The guest address of a place. The vCPU is not running.
+    pub(crate) fn pc_of(&self, next: Next) -> u64 {
+        let edge = match next {
+            Next::Pc(pc) | Next::Indirect(pc) => return pc,
+            Next::Edge(edge) => edge,
+        };
+        let cell = self.shared.cell();
+        let inner = self.engine.lock();
+        if cell.pending.swap(0, Ordering::SeqCst) == 0 {
+            return cell.pending_pc.load(Ordering::SeqCst); // a flush resolved it
+        }
+        inner.blocks.edge_target(edge)
+    }
+
+    /// Whether the vCPU records what it goes through.
+    pub(crate) fn is_recording(&self) -> bool {
+        self.recording.is_some()
+    }
+
+    /// Records from now on.
+    pub(crate) fn record(&mut self, recording: Recording) {
+        self.recording = Some(Box::new(recording));
+    }
+
+    /// As `find_site`, while recording.
+    pub(crate) fn find_recorded(
+        &mut self,
+        site: Site,
+        computed: bool,
+        cache: Cache,
+    ) -> Result<u64, EngineError> {
+        let enough = self
+            .recording
+            .as_mut()
+            .is_none_or(|r| r.step(site, computed));
+        if enough {
+            self.end_recording(true);
+            return self.find_site(site, cache);
+        }
+        self.find_site(site.stepping(), Cache::No)
+    }
+
+    /// Ends a recording. `whole`: what it shows is what there is.
+    pub(crate) fn end_recording(&mut self, whole: bool) {
+        let Some(recording) = self.recording.take() else {
+            return;
+        };
+        // Calls have left no landings meanwhile.
+        self.shared.reset_return_stack();
+        if whole {
+            self.engine.recorded(&recording, self.shared);
+        } else {
+            self.engine.cut(&recording, self.shared);
         }
     }
 
@@ -275,7 +357,7 @@ impl<G: Guest> Vcpu<G> {
 
     /// Host address of the block at `site`; if `cache`, it is worth a place in the jump cache. On
     /// return this vCPU counts as running.
-    pub(crate) fn find_site(&self, site: Site, cache: bool) -> Result<u64, EngineError> {
+    pub(crate) fn find_site(&self, site: Site, cache: Cache) -> Result<u64, EngineError> {
         let pc = site.pc;
         let cell = self.shared.cell();
         loop {
@@ -286,8 +368,11 @@ impl<G: Guest> Vcpu<G> {
                 continue;
             }
             let drops = self.engine.drops.load(Ordering::SeqCst);
-            if let Some(code) = self.engine.table.get(pc, site.space) {
-                if cache {
+            let known = self.engine.table.get(pc, site.space);
+            // What is to be counted needs the books.
+            let counted = cache == Cache::Computed && self.engine.counts();
+            if let Some(code) = known.filter(|_| !counted) {
+                if cache != Cache::No {
                     self.engine.stats.lookup_hits.add(1);
                     self.cache(pc, code, drops);
                 }
@@ -295,12 +380,19 @@ impl<G: Guest> Vcpu<G> {
             }
             cell.running.store(0, Ordering::SeqCst);
             let mut inner = self.engine.lock();
-            let entry = self.engine.entry(&mut inner, site)?;
-            cell.running.store(1, Ordering::SeqCst);
-            if cache {
-                self.shared.fill_jump_cache(pc, entry.polled);
+            let mut code = self.engine.entry(&mut inner, site)?.polled;
+            if counted {
+                self.engine
+                    .stats
+                    .lookup_hits
+                    .add(u64::from(known.is_some()));
+                code = self.engine.computed_entry(&mut inner, code, self.shared);
             }
-            return Ok(entry.polled);
+            cell.running.store(1, Ordering::SeqCst);
+            if cache != Cache::No {
+                self.shared.fill_jump_cache(pc, code);
+            }
+            return Ok(code);
         }
     }
 
@@ -313,15 +405,25 @@ impl<G: Guest> Vcpu<G> {
     }
 
     /// As `find`, for an edge whose number was noted in `pending` while running.
-    fn find_edge(&self, edge: u32) -> Result<u64, EngineError> {
-        let cell = self.shared.cell();
+    fn find_edge(&mut self, edge: u32) -> Result<u64, EngineError> {
+        let shared = self.shared;
+        let cell = shared.cell();
         cell.running.store(0, Ordering::SeqCst);
-        let mut inner = self.engine.lock();
+        let engine = self.engine.clone();
+        let mut inner = engine.lock();
         let entry = if cell.pending.swap(0, Ordering::SeqCst) == 0 {
             let pc = cell.pending_pc.load(Ordering::SeqCst); // a flush resolved it
-            self.engine.entry(&mut inner, Site::flat(pc, self.mode))?
+            engine.entry(&mut inner, Site::flat(pc, self.mode))?
+        } else if inner.blocks.is_hot(edge) {
+            let site = Site::flat(inner.blocks.edge_target(edge), self.mode);
+            if let Some(recording) = engine.trip(&mut inner, edge, shared) {
+                drop(inner);
+                self.record(recording);
+                return self.find_recorded(site, false, Cache::No);
+            }
+            engine.entry(&mut inner, site)?
         } else {
-            self.engine.follow(&mut inner, edge)?
+            engine.follow(&mut inner, edge, shared)?
         };
         cell.running.store(1, Ordering::SeqCst);
         Ok(entry.polled)

@@ -1,7 +1,7 @@
 //! The translate loop: from guest bytes to an extended block.
 
 use crate::{CodeSource, Guest, Step};
-use isomorph_ir::{Builder, TrapKind, Val};
+use isomorph_ir::{Builder, Op, TrapKind, Val};
 
 /// Bounds of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,6 +10,8 @@ pub struct Limits {
     pub insns: u32,
     /// Most guest bytes from the first to the last instruction.
     pub span: u64,
+    /// Whether a block goes on past a call, with the code at the return address.
+    pub past_calls: bool,
 }
 
 impl Default for Limits {
@@ -17,6 +19,7 @@ impl Default for Limits {
         Self {
             insns: 64,
             span: 4096,
+            past_calls: true,
         }
     }
 }
@@ -91,7 +94,8 @@ pub fn translate_block<G: Guest>(
         }
         need = 1;
         insns += 1;
-        if b.ended() {
+        let called = || b.block().insts.last().is_some_and(|i| is_call(i.op));
+        if b.ended() || (!limits.past_calls && called()) {
             break;
         }
     }
@@ -101,6 +105,10 @@ pub fn translate_block<G: Guest>(
     let block = b.block_mut();
     block.insns = insns;
     block.end = at.max(pc.wrapping_add(1));
+}
+
+fn is_call(op: Op) -> bool {
+    matches!(op, Op::Call | Op::CallInd)
 }
 
 /// Ends the block where `have` bytes of the instruction at `pc` exist and the next faults.

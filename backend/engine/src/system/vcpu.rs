@@ -7,7 +7,7 @@ use super::signals;
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::site::Site;
-use crate::vcpu::{BANKS, Next, Vcpu};
+use crate::vcpu::{BANKS, Cache, Next, Vcpu};
 use isomorph_baseline::{ExitReason, MemFunction};
 use isomorph_frontend::{SystemGuest, TlbContext, TlbFlush};
 use isomorph_ir::TrapKind;
@@ -245,7 +245,7 @@ impl<G: SystemGuest> SystemVcpu<G> {
             if self.mail.any() {
                 // Where an edge leads is looked up first: the books may change.
                 if let Go::On(next) = go {
-                    let pc = self.pc_of(next);
+                    let pc = self.core.pc_of(next);
                     self.core.store_fp();
                     G::set_pc(self.core.state_mut(), pc);
                 }
@@ -261,6 +261,7 @@ impl<G: SystemGuest> SystemVcpu<G> {
             let next = match go {
                 Go::On(next) => next,
                 Go::Anew => {
+                    self.core.end_recording(false);
                     self.settle();
                     Next::Pc(G::pc(self.core.state()))
                 }
@@ -402,34 +403,25 @@ impl<G: SystemGuest> SystemVcpu<G> {
         }
     }
 
-    /// The guest address of a place.
-    fn pc_of(&mut self, next: Next) -> u64 {
-        match next {
-            Next::Pc(pc) | Next::Indirect(pc) => pc,
-            Next::Edge(edge) => {
-                let cell = self.core.memory_ref();
-                let inner = self.core.engine().lock();
-                if cell.cell().pending.swap(0, Ordering::SeqCst) == 0 {
-                    cell.cell().pending_pc.load(Ordering::SeqCst)
-                } else {
-                    inner.blocks.edge_target(edge)
-                }
-            }
-        }
-    }
-
     /// Host address to enter; `None` if the fetch raised an exception, which was taken.
     fn find(&mut self, next: Next) -> Result<Option<u64>, EngineError> {
+        let recording = self.core.is_recording();
         let pc = match next {
-            Next::Pc(pc) | Next::Indirect(pc) => pc,
-            Next::Edge(edge) => {
+            Next::Edge(edge) if !recording => {
                 self.stats.lookups += 1;
                 return self.find_edge(edge);
             }
+            _ => self.core.pc_of(next),
         };
+        let computed = matches!(next, Next::Indirect(_));
+        self.find_pc(pc, computed)
+    }
+
+    fn find_pc(&mut self, pc: u64, computed: bool) -> Result<Option<u64>, EngineError> {
         self.trace[self.traced % TRACE] = pc;
         self.traced += 1;
-        if let Some(code) = self.core.find_cached(pc) {
+        let recording = self.core.is_recording();
+        if !recording && let Some(code) = self.core.find_cached(pc) {
             return Ok(Some(code));
         }
         self.stats.lookups += 1;
@@ -439,7 +431,15 @@ impl<G: SystemGuest> SystemVcpu<G> {
                 if cacheable {
                     self.banks.note(pc, global);
                 }
-                self.core.find_site(site, cacheable).map(Some)
+                let cache = match (cacheable, computed) {
+                    (false, _) => Cache::No,
+                    (true, false) => Cache::Yes,
+                    (true, true) => Cache::Computed,
+                };
+                if recording {
+                    return self.core.find_recorded(site, computed, cache).map(Some);
+                }
+                self.core.find_site(site, cache).map(Some)
             }
             Err(exception) => {
                 G::set_pc(self.core.state_mut(), pc);
@@ -456,15 +456,20 @@ impl<G: SystemGuest> SystemVcpu<G> {
         let mut inner = engine.lock();
         let pc = if cell.pending.swap(0, Ordering::SeqCst) == 0 {
             cell.pending_pc.load(Ordering::SeqCst)
+        } else if inner.blocks.is_hot(edge) {
+            if let Some(recording) = engine.trip(&mut inner, edge, shared) {
+                self.core.record(recording);
+            }
+            inner.blocks.edge_target(edge)
         } else if inner.blocks.is_loose(edge) {
             inner.blocks.edge_target(edge)
         } else {
-            let entry = engine.follow(&mut inner, edge)?;
+            let entry = engine.follow(&mut inner, edge, shared)?;
             cell.running.store(1, Ordering::SeqCst);
             return Ok(Some(entry.polled));
         };
         drop(inner);
-        self.find(Next::Pc(pc))
+        self.find_pc(pc, false)
     }
 
     /// Where the code at `pc` is, whether it may go into the jump cache, and whether that holds in

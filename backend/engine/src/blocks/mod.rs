@@ -1,15 +1,24 @@
 //! Everything behind the engine's lock: code memory, translated blocks and the edges between them.
 
-use crate::config::{Config, Translation};
+mod heat;
+mod regions;
+
+pub(crate) use heat::Tripped;
+pub(crate) use regions::Job;
+
+use crate::config::{Config, Dropped, Translation};
 use crate::error::EngineError;
+use crate::memory::VcpuRef;
 use crate::site::{CodeAt, Rams, Reach, Site};
 use crate::stats::Stats;
 use crate::table::BlockTable;
+use heat::Heat;
 use isomorph_baseline::{Compiled, Emitter, Layout, Runtime};
 use isomorph_code::CodeMemory;
 use isomorph_frontend::{CodeSource, Guest, translate_block};
 use isomorph_ir::Builder;
 use isomorph_softmmu::PAGE_SIZE;
+use regions::Regions;
 use std::collections::BTreeMap;
 
 /// Guest bytes are indexed in pages of this size (log2).
@@ -42,6 +51,10 @@ struct Block {
     incoming: u32,
     /// Next block that starts or ends in the same page as this one's first / last byte.
     next_in_page: [u32; 2],
+    /// Whether it is counted how often it is entered.
+    heat: Heat,
+    /// The region that is entered in its place, or whose code it is.
+    region: u32,
 }
 
 impl Block {
@@ -71,8 +84,23 @@ struct Edge {
     source: u32,
     polled: bool,
     linked: bool,
+    /// What it says of its target that it is taken.
+    leads: Leads,
     /// Next edge that jumps to the same block.
     next: u32,
+}
+
+/// What an edge says of its target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Leads {
+    /// Nothing.
+    On,
+    /// It is a loop's head.
+    Back,
+    /// It is a function.
+    Into,
+    /// It is the edge's own block, which was entered so often that its counter ran out.
+    Hot,
 }
 
 /// Where a guest instruction's host code starts, relative to its block.
@@ -106,6 +134,10 @@ pub(crate) struct Blocks {
     /// The page looked up last, and its place: blocks come page by page.
     last_page: (u64, u32),
     volatile: Vec<u32>,
+    regions: Regions,
+    /// Offset of the counters in a vCPU's memory; the next of them to be used.
+    counters: usize,
+    next_slot: u32,
     /// Bytes of the runtime stubs at the start of code memory.
     runtime_bytes: usize,
     bytes: Vec<u8>,
@@ -141,6 +173,10 @@ pub(crate) struct Context<'a, G: Guest> {
     pub stats: &'a Stats,
     /// Is told the host address of a page of RAM before the first code in it is translated.
     pub protect: &'a dyn Fn(u64),
+    /// The vCPU that asks.
+    pub vcpu: Option<VcpuRef>,
+    /// Entries after which a counter runs out.
+    pub threshold: i32,
 }
 
 impl<'a, G: Guest> Context<'a, G> {
@@ -190,6 +226,9 @@ impl Blocks {
             heads: Vec::new(),
             last_page: (NO_PAGE, 0),
             volatile: Vec::new(),
+            regions: Regions::new::<G>(config),
+            counters: crate::memory::counters_offset(crate::vcpu::banks(config.memory)),
+            next_slot: 0,
             runtime_bytes,
             bytes: Vec::new(),
             before: Vec::new(),
@@ -252,7 +291,7 @@ impl Blocks {
         stats.code_bytes.add_alone(self.compiled.code.len() as u64);
         stats.translate_ns.add_alone(ticks().wrapping_sub(begin));
         self.observe(cx, &source, base);
-        Ok(id)
+        Ok(self.always(cx, id))
     }
 
     /// Translates and compiles for `base`. A block with more temporaries than tier 1 can keep is
@@ -269,10 +308,12 @@ impl Blocks {
         loop {
             translate_block(cx.guest, &mut self.builder, source, pc, mode, limits);
             let block = self.builder.block();
-            match self
-                .emitter
-                .compile(block, base, first_edge, &mut self.compiled)
-            {
+            let (emitter, out) = (&mut self.emitter, &mut self.compiled);
+            let compiled = match source.site.is_stepping() {
+                true => emitter.compile_stepping(block, base, first_edge, out),
+                false => emitter.compile(block, base, first_edge, out),
+            };
+            match compiled {
                 Ok(()) => return Ok(()),
                 Err(_) if block.insns > 1 => limits.insns = block.insns / 2,
                 Err(source) => return Err(EngineError::Compile { pc, source }),
@@ -300,17 +341,7 @@ impl Blocks {
                 guest: m.guest_pc.wrapping_sub(pc) as u32,
             }));
         }
-        for e in &self.compiled.edges {
-            self.edges.push(Edge {
-                rel32: host + e.rel32,
-                stub: host + e.stub,
-                target: e.target,
-                source: id,
-                polled: e.polled,
-                linked: false,
-                next: NONE,
-            });
-        }
+        self.record_edges(id, host);
         // In a machine, what changes is noticed by pages.
         let volatile = site.reach == Reach::Flat
             && (source.may_change(pc) || source.may_change(end.wrapping_sub(1)));
@@ -337,8 +368,31 @@ impl Blocks {
             map: (first_map, self.map.len() as u32),
             incoming: NONE,
             next_in_page: [first, second],
+            heat: Heat::Cold,
+            region: NONE,
         });
         id
+    }
+
+    /// Enters the edges of the code just compiled into the books.
+    fn record_edges(&mut self, source: u32, host: u32) {
+        for e in &self.compiled.edges {
+            let leads = match (e.call, e.polled) {
+                (true, _) => Leads::Into,
+                (false, true) => Leads::Back,
+                (false, false) => Leads::On,
+            };
+            self.edges.push(Edge {
+                rel32: host + e.rel32,
+                stub: host + e.stub,
+                target: e.target,
+                source,
+                polled: e.polled,
+                linked: false,
+                leads,
+                next: NONE,
+            });
+        }
     }
 
     /// Makes `id` the newest block of `page`; returns the one before.
@@ -389,8 +443,9 @@ impl Blocks {
         let source = self.edges[edge as usize].source;
         let id = self.block(cx, self.edge_site(edge))?;
         let linked = self.edges[edge as usize].linked;
-        if cx.config.chain && !linked && self.blocks[source as usize].alive {
-            self.link(edge, id);
+        let from = &self.blocks[source as usize];
+        if cx.config.chain && !linked && from.alive && !from.site.is_stepping() {
+            self.link(cx, edge, id);
             cx.stats.chained.add_alone(1);
         }
         Ok(self.entry_of(id))
@@ -413,10 +468,12 @@ impl Blocks {
         matches!(self.blocks[source as usize].site.reach, Reach::Once { .. })
     }
 
-    fn link(&mut self, edge: u32, to: u32) {
+    fn link<G: Guest>(&mut self, cx: &Context<'_, G>, edge: u32, to: u32) {
+        let counted = self.counted_entry(cx, edge, to);
         let block = &mut self.blocks[to as usize];
         let e = &mut self.edges[edge as usize];
-        let dest = if e.polled { block.host } else { block.fast };
+        let plain = if e.polled { block.host } else { block.fast };
+        let dest = counted.unwrap_or(plain);
         self.code.patch_u32(e.rel32, dest.wrapping_sub(e.rel32 + 4));
         e.linked = true;
         e.next = block.incoming;
@@ -439,7 +496,8 @@ impl Blocks {
         let i = map
             .partition_point(|m| m.host <= host - block.host)
             .checked_sub(1)?;
-        Some(block.site.pc.wrapping_add(u64::from(map[i].guest)))
+        let offset = i64::from(map[i].guest as i32); // of a region, it may be negative
+        Some(block.site.pc.wrapping_add_signed(offset))
     }
 
     /// Drops a block: nothing leads to it any more. Its code stays until the next flush, since a
@@ -449,7 +507,12 @@ impl Blocks {
         block.alive = false;
         let mut edge = std::mem::replace(&mut block.incoming, NONE);
         let (Site { pc, space, .. }, landings) = (block.site, block.landings);
-        table.remove(pc, space);
+        let replaced = std::mem::replace(&mut block.region, NONE);
+        if replaced == NONE {
+            table.remove(pc, space);
+        } else {
+            self.lose_head(replaced); // the region stays in its place
+        }
         while edge != NONE {
             let e = &mut self.edges[edge as usize];
             self.code
@@ -471,6 +534,9 @@ impl Blocks {
         end: u64,
         mut dropped: impl FnMut(u64),
     ) {
+        for region in self.regions.in_range(start, end) {
+            dropped(self.drop_region(table, region, Dropped::CodeChanged));
+        }
         for id in self.in_range(start, end) {
             dropped(self.drop_block(table, id));
         }
@@ -529,6 +595,9 @@ impl Blocks {
                 copy
             }
         };
+        for region in self.changed_regions(cx, range) {
+            dropped(self.drop_region(cx.table, region, Dropped::CodeChanged));
+        }
         let mut empty = true;
         for id in ids {
             let b = &self.blocks[id as usize];
@@ -554,6 +623,7 @@ impl Blocks {
         self.heads.clear();
         self.last_page = (NO_PAGE, 0);
         self.volatile.clear();
+        self.flush_regions();
         table.clear();
     }
 

@@ -1,0 +1,542 @@
+//! Regions among the blocks: what they were made of, where their code is, when they go.
+//!
+//! A region's code is a block like tier 1's: it has a place in code memory, edges and landings. It
+//! takes the place of the block at its entry (its *head*) in the table and for every edge. What it
+//! was made of are *spans* of guest code, in any number; when one changes, the region goes and the
+//! head is back.
+
+use super::heat::Heat;
+use super::{BEFORE_BYTES, Block, Blocks, Context, NONE, PAGE_BITS, hash_of};
+use crate::config::{Config, Dropped, Observer, Origin, Part, Policy, Refusal, RegionEvent};
+use crate::site::{CodeAt, Reach, Site};
+use crate::table::BlockTable;
+use crate::tier2::{Choice, compile_region};
+use isomorph_baseline::Layout;
+use isomorph_cranelift::{CompiledRegion, Compiler, Floats};
+use isomorph_frontend::{CodeSource, Guest, translate_block};
+use isomorph_ir::{Op, OpFlags, Region};
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+/// Guest code that a region was made of.
+#[derive(Clone, Debug)]
+pub(crate) struct Span {
+    site: Site,
+    bytes: u64,
+    /// Of the guest's code, if it may change silently.
+    hash: Option<u64>,
+}
+
+impl Span {
+    fn overlaps(&self, start: u64, end: u64) -> bool {
+        self.site.place < end && self.site.place + self.bytes > start
+    }
+
+    /// Of the guest's code as it is now.
+    fn hash_now(&self, source: &CodeAt<'_>) -> u64 {
+        let mut bytes = vec![0; self.bytes as usize];
+        let have = source.read(self.site.pc, &mut bytes);
+        hash_of(&bytes[..have])
+    }
+
+    fn pages(&self) -> impl Iterator<Item = u64> + use<> {
+        let last = self.site.place + self.bytes.max(1) - 1;
+        self.site.place >> PAGE_BITS..=last >> PAGE_BITS
+    }
+}
+
+/// What is to be compiled.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub region: u32,
+    pub ir: Region,
+    pub chosen: Instant,
+}
+
+/// Where a region's code now is.
+pub(crate) struct Placed {
+    /// Guest pc of the entry.
+    pub pc: u64,
+    /// Its block.
+    id: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Formed, not compiled yet.
+    Pending,
+    /// Entered as block `.0`.
+    Live(u32),
+    /// Gone, or refused.
+    Gone,
+}
+
+#[derive(Debug)]
+struct Record {
+    /// Where it is entered.
+    head: Site,
+    /// Tier 1's block there, while the region is live.
+    head_block: u32,
+    state: State,
+    spans: Vec<Span>,
+}
+
+/// The regions.
+#[derive(Debug)]
+pub(super) struct Regions {
+    records: Vec<Record>,
+    /// Number of the first record: those before are from before a flush.
+    first: u32,
+    /// Regions with code in a page.
+    pages: BTreeMap<u64, Vec<u32>>,
+    /// Live ones some of whose code may change silently.
+    volatile: Vec<u32>,
+    /// Bytes of code memory in use.
+    code_bytes: usize,
+    /// See [`Blocks::take_gone`].
+    gone: Vec<(u32, u64, Dropped)>,
+    /// For [`Policy::Always`].
+    compiler: Option<Box<Compiler>>,
+}
+
+impl Regions {
+    pub fn new<G: Guest>(config: &Config) -> Self {
+        let layout = Layout {
+            globals: G::globals(),
+            memory: config.memory,
+        };
+        let always = config.tier2.policy == Policy::Always;
+        Self {
+            records: Vec::new(),
+            first: 0,
+            pages: BTreeMap::new(),
+            volatile: Vec::new(),
+            code_bytes: 0,
+            gone: Vec::new(),
+            compiler: always
+                .then(|| Compiler::new(layout, Floats::Call).ok().map(Box::new))
+                .flatten(),
+        }
+    }
+
+    fn get(&mut self, region: u32) -> Option<&mut Record> {
+        let index = region.checked_sub(self.first)?;
+        self.records.get_mut(index as usize)
+    }
+
+    fn add(&mut self, head: Site, spans: Vec<Span>) -> u32 {
+        let region = self.first + self.records.len() as u32;
+        for span in &spans {
+            for page in span.pages() {
+                let all = self.pages.entry(page).or_default();
+                if all.last() != Some(&region) {
+                    all.push(region);
+                }
+            }
+        }
+        if spans.iter().any(|s| s.hash.is_some()) && head.reach == Reach::Flat {
+            self.volatile.push(region);
+        }
+        self.records.push(Record {
+            head,
+            head_block: NONE,
+            state: State::Pending,
+            spans,
+        });
+        region
+    }
+
+    /// Regions that are not gone and some of whose code may change silently.
+    fn volatile(&mut self) -> Vec<u32> {
+        let (records, first) = (&self.records, self.first);
+        let gone = |region: u32| records[(region - first) as usize].state == State::Gone;
+        self.volatile.retain(|&region| !gone(region));
+        self.volatile.clone()
+    }
+
+    /// Regions with code in `[start, end)` that are not gone.
+    pub fn in_range(&mut self, start: u64, end: u64) -> Vec<u32> {
+        let mut found = Vec::new();
+        if start >= end || self.pages.is_empty() {
+            return found;
+        }
+        let (records, first) = (&self.records, self.first);
+        let record = |region: &u32| &records[(region - first) as usize];
+        let pages = start >> PAGE_BITS..=(end - 1) >> PAGE_BITS;
+        for (_, all) in self.pages.range_mut(pages) {
+            all.retain(|region| record(region).state != State::Gone);
+            let hit = |region: &&u32| record(region).spans.iter().any(|s| s.overlaps(start, end));
+            found.extend(all.iter().filter(hit));
+        }
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+}
+
+/// A region as it was formed, for its number still to be given.
+pub(crate) struct Formed {
+    ir: Region,
+    spans: Vec<Span>,
+    parts: Vec<Part>,
+}
+
+impl Blocks {
+    /// Translates the blocks of `choice` and joins them.
+    pub fn form<G: Guest>(
+        &mut self,
+        cx: &Context<'_, G>,
+        choice: &Choice,
+    ) -> Result<Formed, Refusal> {
+        let mut formed = Formed {
+            ir: Region::default(),
+            spans: Vec::new(),
+            parts: Vec::new(),
+        };
+        for block in &choice.blocks {
+            let site = choice.head.inside(block.pc).stepping();
+            let (span, bytes) = self.translate_part(cx, site);
+            let ir = self.builder.block();
+            if let Some(why) = refused(cx.config, ir) {
+                if formed.ir.blocks.is_empty() {
+                    return Err(why);
+                }
+                continue;
+            }
+            let here = formed.ir.blocks.len();
+            if block.computed {
+                formed.ir.joins.push(here);
+            }
+            formed.ir.blocks.push(ir.clone());
+            formed.spans.push(span);
+            formed.parts.push(Part {
+                pc: block.pc,
+                bytes,
+                visits: block.visits,
+            });
+        }
+        Ok(formed)
+    }
+
+    /// Translates the block at `site` into the builder; what it was made of.
+    fn translate_part<G: Guest>(&mut self, cx: &Context<'_, G>, site: Site) -> (Span, Vec<u8>) {
+        site.places().for_each(|place| cx.note_code(place));
+        let source = cx.code_at(site);
+        // As in `translate`: what was there before counts.
+        let mut before = vec![0; BEFORE_BYTES];
+        let have = source.read(site.pc, &mut before);
+        before.truncate(have);
+        let limits = site.limits(cx.config);
+        translate_block(
+            cx.guest,
+            &mut self.builder,
+            &source,
+            site.pc,
+            site.mode,
+            limits,
+        );
+        let block = self.builder.block();
+        let bytes = block.end.wrapping_sub(block.pc);
+        let changes = source.may_change(site.pc) || source.may_change(block.end.wrapping_sub(1));
+        before.truncate(bytes as usize);
+        let hash = changes.then(|| hash_of(&before));
+        (Span { site, bytes, hash }, before)
+    }
+
+    /// Numbers a region that was formed.
+    pub fn choose(
+        &mut self,
+        observer: Option<&dyn Observer>,
+        choice: &Choice,
+        formed: Formed,
+    ) -> Job {
+        let region = self.regions.add(choice.head, formed.spans);
+        if let Some(observer) = observer {
+            observer.region(&RegionEvent::Chosen {
+                region,
+                pc: choice.head.pc,
+                origin: choice.origin,
+                recorded: choice.recorded,
+                parts: &formed.parts,
+            });
+        }
+        Job {
+            region,
+            ir: formed.ir,
+            chosen: Instant::now(),
+        }
+    }
+
+    /// Whether region `region` is still wanted.
+    pub fn is_pending(&mut self, region: u32) -> bool {
+        let record = self.regions.get(region);
+        record.is_some_and(|r| r.state == State::Pending)
+    }
+
+    /// Region `region` stays with tier 1.
+    pub fn refuse(&mut self, observer: Option<&dyn Observer>, region: u32, why: &Refusal) {
+        let Some(record) = self.regions.get(region) else {
+            return;
+        };
+        record.state = State::Gone;
+        let pc = record.head.pc;
+        if let Some(observer) = observer {
+            let region = Some(region);
+            observer.region(&RegionEvent::Refused { region, pc, why });
+        }
+    }
+
+    /// Places the code of region `region` and has it entered from now on, unless the guest's code
+    /// has changed meanwhile. The jump caches are the caller's to see to.
+    pub fn install(
+        &mut self,
+        table: &BlockTable,
+        config: &Config,
+        region: u32,
+        code: &CompiledRegion,
+    ) -> Option<Placed> {
+        if !self.is_pending(region) {
+            return None;
+        }
+        let observer = config.observer.as_deref();
+        let (base, host) = (self.code.exec_base(), self.code.next_offset());
+        let runtime = (self.emitter.runtime(), base);
+        let first_edge = self.edges.len() as u32;
+        code.place(
+            runtime,
+            base + u64::from(host),
+            first_edge,
+            &mut self.compiled,
+        );
+        let len = self.compiled.code.len();
+        let room = config
+            .tier2
+            .code_bytes
+            .saturating_sub(self.regions.code_bytes);
+        if len > room || self.code.append(&self.compiled.code).is_err() {
+            self.refuse(observer, region, &Refusal::Memory);
+            return None;
+        }
+        self.regions.code_bytes += len;
+        let head = self.regions.get(region)?.head;
+        let id = self.record_region(head, host, region);
+        if let Some(record) = self.regions.get(region) {
+            record.state = State::Live(id);
+        }
+        self.replace(table, head, id);
+        if let Some(observer) = observer {
+            observer.region(&RegionEvent::Installed {
+                region,
+                pc: head.pc,
+                code: &self.compiled.code,
+                host: base + u64::from(host),
+                map: &self.compiled.map,
+            });
+        }
+        Some(Placed { pc: head.pc, id })
+    }
+
+    /// Enters the region just placed into the books.
+    fn record_region(&mut self, site: Site, host: u32, region: u32) -> u32 {
+        let id = self.blocks.len() as u32;
+        let compiled = &self.compiled;
+        let (landings, map) = (self.landings.len() as u32, self.map.len() as u32);
+        self.landings
+            .extend(compiled.landings.iter().map(|l| host + l.cell));
+        if site.reach == Reach::Flat {
+            let entry = |m: &isomorph_baseline::MapEntry| super::MapEntry {
+                host: m.host,
+                guest: m.guest_pc.wrapping_sub(site.pc) as u32,
+            };
+            self.map.extend(compiled.map.iter().map(entry));
+        }
+        self.blocks.push(Block {
+            site,
+            bytes: 0,
+            host,
+            len: compiled.code.len() as u32,
+            fast: host + compiled.fast_entry,
+            alive: true,
+            hash: None,
+            landings: (landings, self.landings.len() as u32),
+            map: (map, self.map.len() as u32),
+            incoming: NONE,
+            next_in_page: [NONE; 2],
+            heat: Heat::Done,
+            region,
+        });
+        self.record_edges(id, host);
+        id
+    }
+
+    /// Lets everything that leads to the block at `head` lead to block `id`.
+    fn replace(&mut self, table: &BlockTable, head: Site, id: u32) {
+        if let Some(old) = self.known(table, head) {
+            let region = self.blocks[id as usize].region;
+            let block = &mut self.blocks[old as usize];
+            (block.heat, block.region) = (Heat::Done, region);
+            self.blocks[id as usize].incoming = std::mem::replace(&mut block.incoming, NONE);
+            if let Some(record) = self.regions.get(region) {
+                record.head_block = old;
+            }
+        }
+        self.cool(id);
+        table.remove(head.pc, head.space);
+        let host = self.blocks[id as usize].host;
+        let code = self.code.exec_base() + u64::from(host);
+        table.insert(head.pc, head.space, code);
+    }
+
+    /// Drops a region: nothing leads to it any more, and its head is back if that still stands.
+    /// Returns the pc of its entry.
+    pub(super) fn drop_region(&mut self, table: &BlockTable, region: u32, why: Dropped) -> u64 {
+        let Some(record) = self.regions.get(region) else {
+            return super::STALE_PC;
+        };
+        let state = std::mem::replace(&mut record.state, State::Gone);
+        let (head, old) = (record.head, record.head_block);
+        let State::Live(id) = state else {
+            return head.pc;
+        };
+        self.regions.gone.push((region, head.pc, why));
+        self.blocks[id as usize].region = NONE;
+        self.drop_block(table, id);
+        if old != NONE {
+            let block = &mut self.blocks[old as usize];
+            block.region = NONE;
+            let code = self.code.exec_base() + u64::from(block.host);
+            table.insert(head.pc, head.space, code);
+        }
+        head.pc
+    }
+
+    /// The tier-1 block at the entry of region `region` is gone.
+    pub(super) fn lose_head(&mut self, region: u32) {
+        if let Some(record) = self.regions.get(region) {
+            record.head_block = NONE;
+        }
+    }
+
+    /// Regions that went since this was last asked: number, pc and why. Whoever is in their code
+    /// is to be made to leave it.
+    pub fn take_gone(&mut self) -> Vec<(u32, u64, Dropped)> {
+        std::mem::take(&mut self.regions.gone)
+    }
+
+    /// The regions whose guest code is not what it was: see `recheck`.
+    pub(super) fn changed_regions<G: Guest>(
+        &mut self,
+        cx: &Context<'_, G>,
+        range: Option<(u64, u64)>,
+    ) -> Vec<u32> {
+        let mut candidates = match range {
+            Some((start, end)) => self.regions.in_range(start, end),
+            None => self.regions.volatile(),
+        };
+        candidates.retain(|&region| {
+            let Some(record) = self.regions.get(region) else {
+                return false;
+            };
+            let named = |s: &Span| range.is_some_and(|(start, end)| s.overlaps(start, end));
+            record.spans.iter().any(|span| match span.hash {
+                Some(old) => span.hash_now(&cx.code_at(span.site)) != old,
+                None => named(span),
+            })
+        });
+        candidates
+    }
+
+    /// Forgets every region.
+    pub(super) fn flush_regions(&mut self) {
+        let regions = &mut self.regions;
+        for (n, record) in regions.records.iter().enumerate() {
+            if matches!(record.state, State::Live(_)) {
+                let region = regions.first + n as u32;
+                regions
+                    .gone
+                    .push((region, record.head.pc, Dropped::Flushed));
+            }
+        }
+        regions.first += regions.records.len() as u32;
+        regions.records.clear();
+        regions.pages.clear();
+        regions.volatile.clear();
+        regions.code_bytes = 0;
+    }
+
+    /// With [`Policy::Always`], a region that begins at block `id`, instead of it. Else, and if
+    /// there is none, `id`.
+    pub(super) fn always<G: Guest>(&mut self, cx: &Context<'_, G>, id: u32) -> u32 {
+        let site = self.blocks[id as usize].site;
+        let reach = matches!(site.reach, Reach::Flat | Reach::Page) && !site.is_stepping();
+        let Some(mut compiler) = self.regions.compiler.take().filter(|_| reach) else {
+            return id;
+        };
+        let placed = self.region_at(cx, site, &mut compiler);
+        self.regions.compiler = Some(compiler);
+        placed.map_or(id, |placed| placed.id)
+    }
+
+    fn region_at<G: Guest>(
+        &mut self,
+        cx: &Context<'_, G>,
+        site: Site,
+        compiler: &mut Compiler,
+    ) -> Option<Placed> {
+        let observer = cx.config.observer.as_deref();
+        let choice = self.static_choice(cx, site);
+        let formed = self.form(cx, &choice).ok()?;
+        let job = self.choose(observer, &choice, formed);
+        match compile_region::<G>(compiler, cx.config, &job) {
+            Ok(code) => self.install(cx.table, cx.config, job.region, &code),
+            Err(why) => {
+                self.refuse(observer, job.region, &why);
+                None
+            }
+        }
+    }
+
+    /// What direct exits and calls from `head` on reach, as far as a few blocks.
+    fn static_choice<G: Guest>(&mut self, cx: &Context<'_, G>, head: Site) -> Choice {
+        let mut choice = Choice::new(head, Origin::Always);
+        let mut next = 0;
+        while let Some(block) = choice.blocks.get(next) {
+            let site = head.inside(block.pc).stepping();
+            self.translate_part(cx, site);
+            for inst in &self.builder.block().insts {
+                if choice.blocks.len() >= ALWAYS_BLOCKS {
+                    break;
+                }
+                match inst.op {
+                    Op::Exit | Op::ExitIf => choice.add(inst.pc(), false),
+                    Op::Call => {
+                        choice.add(inst.pc(), false);
+                        let back = self.builder.block().const_value(inst.a);
+                        back.into_iter().for_each(|pc| choice.add(pc, true));
+                    }
+                    _ => {}
+                }
+            }
+            next += 1;
+        }
+        choice
+    }
+}
+
+/// Most blocks of a region with [`Policy::Always`].
+const ALWAYS_BLOCKS: usize = 6;
+
+/// Why a block cannot be part of a region, if so.
+fn refused(config: &Config, block: &isomorph_ir::Block) -> Option<Refusal> {
+    let always = config.tier2.policy == Policy::Always;
+    let slow = |op: Op| {
+        let float = op.info().flags.has(OpFlags::FPENV) && !always;
+        float || op == Op::ReadCounter
+    };
+    let inst = block.insts.iter().find(|i| slow(i.op))?;
+    Some(Refusal::Code(format!(
+        "{} at {:#x} is tier 1's",
+        inst.op.info().name,
+        block.pc
+    )))
+}

@@ -1,0 +1,104 @@
+//! Which of the recorded blocks become a region.
+
+use super::record::Recording;
+use crate::config::{Origin, Refusal};
+use crate::site::{Reach, Site};
+use std::collections::HashMap;
+
+/// Most blocks of a region.
+const BLOCKS: usize = 160;
+/// A block that has a smaller share of the recording than one in so many is left out.
+const SHARE: usize = 512;
+/// How far from the entry a region's code may be, in bytes: offsets in the books have 32 bits.
+const SPREAD: u64 = 1 << 30;
+
+/// A block of a region to be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ChosenBlock {
+    pub pc: u64,
+    /// Computed jumps or returns lead to it.
+    pub computed: bool,
+    pub visits: u32,
+}
+
+/// The blocks of a region to be, the entry first.
+#[derive(Clone, Debug)]
+pub(crate) struct Choice {
+    pub head: Site,
+    pub origin: Origin,
+    pub blocks: Vec<ChosenBlock>,
+    /// Blocks that were recorded.
+    pub recorded: u32,
+}
+
+impl Choice {
+    /// The block at `head`, alone.
+    pub fn new(head: Site, origin: Origin) -> Self {
+        let blocks = vec![ChosenBlock {
+            pc: head.pc,
+            computed: false,
+            visits: 0,
+        }];
+        Self {
+            head,
+            origin,
+            blocks,
+            recorded: 0,
+        }
+    }
+
+    /// Adds the block at `pc` if it may be added and is not there.
+    pub fn add(&mut self, pc: u64, computed: bool) {
+        if let Some(block) = self.blocks.iter_mut().find(|b| b.pc == pc) {
+            block.computed |= computed;
+            return;
+        }
+        if may_join(self.head, pc) {
+            self.blocks.push(ChosenBlock {
+                pc,
+                computed,
+                visits: 0,
+            });
+        }
+    }
+
+    /// What a recording shows: the blocks of the cycles through its head, but for rare ones.
+    pub(super) fn from_steps(recording: &Recording) -> Result<Self, Refusal> {
+        let head = recording.head();
+        let steps = &recording.steps;
+        let is_head = |s: &&super::record::Entered| s.inside && s.pc == head.pc;
+        let rounds = steps.iter().filter(is_head).count();
+        let last = steps.iter().rposition(|s| is_head(&s)).unwrap_or(0);
+        if rounds < 2 {
+            return Err(Refusal::NoCycle);
+        }
+        let mut found: HashMap<u64, ChosenBlock> = HashMap::new();
+        for step in steps[..=last].iter().filter(|s| s.inside) {
+            let block = found.entry(step.pc).or_insert(ChosenBlock {
+                pc: step.pc,
+                computed: false,
+                visits: 0,
+            });
+            block.visits += 1;
+            block.computed |= step.computed;
+        }
+        let least = (last / SHARE) as u32;
+        let mut blocks: Vec<ChosenBlock> = found.into_values().collect();
+        blocks.retain(|b| b.pc == head.pc || (b.visits > least && may_join(head, b.pc)));
+        blocks.sort_by_key(|b| (b.pc != head.pc, std::cmp::Reverse(b.visits), b.pc));
+        blocks.truncate(BLOCKS);
+        Ok(Self {
+            head,
+            origin: recording.tripped.origin,
+            blocks,
+            recorded: steps.len() as u32,
+        })
+    }
+}
+
+/// Whether the block at `pc` can be in a region that is entered at `head`.
+fn may_join(head: Site, pc: u64) -> bool {
+    let site = head.inside(pc);
+    let near = pc.abs_diff(head.pc) < SPREAD;
+    near && (head.reach == Reach::Flat || site.space == head.space)
+}

@@ -1,0 +1,15 @@
+//! The hot tier: what is recorded when a counter has run out, what is chosen from it, and the
+//! threads that compile.
+//!
+//! A counter that runs out makes its vCPU *record*: it goes on block by block, in translations all
+//! of whose exits leave generated code, and notes where each leads. The blocks that the recording
+//! went through again and again become a region (`isomorph_ir::Region`), which a thread of its own
+//! compiles.
+
+mod choose;
+mod queue;
+mod record;
+
+pub(crate) use choose::Choice;
+pub(crate) use queue::{Queue, QueueGuard, compile_region};
+pub(crate) use record::Recording;

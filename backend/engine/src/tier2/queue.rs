@@ -1,0 +1,190 @@
+//! The threads that compile regions, and what waits for them.
+
+use crate::blocks::Job;
+use crate::config::{Config, Refusal, RegionEvent};
+use crate::engine::Engine;
+use isomorph_baseline::Layout;
+use isomorph_cranelift::{CompiledRegion, Compiler, Floats};
+use isomorph_frontend::Guest;
+use isomorph_ir::passes::{self, Context, Faults};
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+/// Regions that may wait: what is hotter than the others comes again.
+const WAITING: usize = 64;
+/// How long a thread waits for work before it ends.
+const IDLE: Duration = Duration::from_secs(2);
+
+/// What waits to be compiled.
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    jobs: VecDeque<Job>,
+    threads: usize,
+    closed: bool,
+}
+
+pub(crate) type QueueGuard<'a> = MutexGuard<'a, State>;
+
+impl Queue {
+    /// Holds the queue still.
+    pub fn lock(&self) -> QueueGuard<'_> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The threads end.
+    pub fn close(&self) {
+        self.lock().closed = true;
+        self.changed.notify_all();
+    }
+
+    /// Adds a job; false if there are too many already.
+    pub fn push<G: Guest>(engine: &Arc<Engine<G>>, job: Job) -> bool {
+        let queue = &engine.queue;
+        let mut state = queue.lock();
+        if state.jobs.len() >= WAITING {
+            return false;
+        }
+        state.jobs.push_back(job);
+        if state.threads
+            < engine
+                .config
+                .tier2
+                .threads
+                .min(state.jobs.len() + state.threads)
+        {
+            state.threads += 1;
+            let (engine, queue) = (Arc::downgrade(engine), queue.clone());
+            if !spawn(move || work(&engine, &queue)) {
+                state.threads -= 1;
+            }
+        }
+        drop(state);
+        queue.changed.notify_one();
+        true
+    }
+
+    /// The next job; `None` if the thread is to end.
+    fn next(&self) -> Option<Job> {
+        let mut state = self.lock();
+        loop {
+            if !state.closed
+                && let Some(job) = state.jobs.pop_front()
+            {
+                return Some(job);
+            }
+            let waited = self.changed.wait_timeout(state, IDLE);
+            let (again, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+            state = again;
+            if state.closed || (timeout.timed_out() && state.jobs.is_empty()) {
+                state.threads -= 1;
+                return None;
+            }
+        }
+    }
+}
+
+impl State {
+    /// In the child of a fork: the threads are gone, and what they had.
+    pub fn orphaned(&mut self) {
+        self.jobs.clear();
+        self.threads = 0;
+    }
+}
+
+/// Starts a thread that no signal of the guest's is delivered to.
+fn spawn(work: impl FnOnce() + Send + 'static) -> bool {
+    // SAFETY: zeroed signal sets are valid, and both outlive the calls; the mask is this thread's.
+    let old = unsafe {
+        let (mut all, mut old) = (std::mem::zeroed(), std::mem::zeroed());
+        libc::sigfillset(&mut all);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &all, &mut old);
+        old
+    };
+    let builder = std::thread::Builder::new().name("isomorph-tier2".into());
+    let started = builder.spawn(work).is_ok();
+    // SAFETY: as above.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &old, std::ptr::null_mut()) };
+    started
+}
+
+fn work<G: Guest>(engine: &Weak<Engine<G>>, queue: &Queue) {
+    let mut compiler = None;
+    while let Some(job) = queue.next() {
+        let Some(engine) = engine.upgrade() else {
+            continue;
+        };
+        let compiler = match &mut compiler {
+            Some(compiler) => compiler,
+            empty => {
+                let layout = Layout {
+                    globals: G::globals(),
+                    memory: engine.config.memory,
+                };
+                match Compiler::new(layout, Floats::Refuse) {
+                    Ok(new) => empty.insert(new),
+                    Err(error) => {
+                        engine.refuse(job.region, &Refusal::Code(error.to_string()));
+                        continue;
+                    }
+                }
+            }
+        };
+        if !engine.lock().blocks.is_pending(job.region) {
+            continue;
+        }
+        match compile_region::<G>(compiler, &engine.config, &job) {
+            Ok(code) => engine.install(job.region, &code),
+            Err(why) => engine.refuse(job.region, &why),
+        }
+    }
+}
+
+/// Puts a region through the passes and the code generator.
+pub(crate) fn compile_region<G: Guest>(
+    compiler: &mut Compiler,
+    config: &Config,
+    job: &Job,
+) -> Result<CompiledRegion, Refusal> {
+    let begin = cpu_time();
+    let queued = job.chosen.elapsed();
+    let mut region = job.ir.clone();
+    let context = Context {
+        table: G::globals(),
+        faults: Faults::Precise,
+    };
+    let done = passes::run(&mut region, &context, config.tier2.passes);
+    let compiled = compiler.compile(&region);
+    let took = cpu_time().saturating_sub(begin);
+    let code = compiled.map_err(|error| Refusal::Code(error.to_string()))?;
+    if let Some(observer) = &config.observer {
+        observer.region(&RegionEvent::Compiled {
+            region: job.region,
+            before: &job.ir,
+            after: &region,
+            passes: &done,
+            clif: compiler.clif(),
+            stats: &code.stats,
+            queued,
+            took,
+        });
+    }
+    Ok(code)
+}
+
+/// CPU time of this thread.
+pub(crate) fn cpu_time() -> Duration {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: the structure outlives the call.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}

@@ -1,0 +1,67 @@
+//! What a vCPU went through since a counter ran out.
+
+use super::choose::Choice;
+use crate::blocks::Tripped;
+use crate::config::Refusal;
+use crate::site::Site;
+
+/// Most blocks that are recorded.
+const STEPS: usize = 2048;
+/// Most times that the head is met again.
+const ROUNDS: u32 = 256;
+/// Blocks after which the head must have been met again.
+const PATIENCE: usize = 512;
+
+/// A block that was entered.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Entered {
+    pub pc: u64,
+    /// By a computed jump or a return.
+    pub computed: bool,
+    /// It may be part of the region.
+    pub inside: bool,
+}
+
+/// A recording under way.
+#[derive(Debug)]
+pub(crate) struct Recording {
+    pub(super) tripped: Tripped,
+    pub(super) steps: Vec<Entered>,
+    rounds: u32,
+}
+
+impl Recording {
+    /// One that begins at the block whose counter ran out.
+    pub fn new(tripped: Tripped) -> Self {
+        Self {
+            tripped,
+            steps: Vec::with_capacity(PATIENCE),
+            rounds: 0,
+        }
+    }
+
+    /// Where it began.
+    pub fn head(&self) -> Site {
+        self.tripped.site
+    }
+
+    /// Notes that the block at `site` is entered next. True if that is enough.
+    pub fn step(&mut self, site: Site, computed: bool) -> bool {
+        let head = self.head();
+        let inside = head.inside(site.pc).space == site.space;
+        self.steps.push(Entered {
+            pc: site.pc,
+            computed,
+            inside,
+        });
+        self.rounds += u32::from(inside && site.pc == head.pc);
+        self.rounds > ROUNDS
+            || self.steps.len() >= STEPS
+            || (self.rounds < 2 && self.steps.len() >= PATIENCE)
+    }
+
+    /// The region that it shows.
+    pub fn choose(&self) -> Result<Choice, Refusal> {
+        Choice::from_steps(self)
+    }
+}
