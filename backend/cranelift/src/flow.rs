@@ -1,19 +1,33 @@
 //! Which globals a region uses, and which may differ from the guest state in memory.
 
+use crate::plan::{Plan, recovers};
 use isomorph_baseline::Memory;
 use isomorph_ir::passes::{Cfg, targets};
-use isomorph_ir::{Block, Inst, Op, Region, Val};
+use isomorph_ir::{Block, Inst, Op, Region, Site, Val};
 
 /// A set of globals, by number.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Set(Vec<u64>);
 
 impl Set {
-    pub(crate) fn insert(&mut self, n: usize) {
+    /// Adds `n`; says whether it is new.
+    pub(crate) fn insert(&mut self, n: usize) -> bool {
         if self.0.len() <= n / 64 {
             self.0.resize(n / 64 + 1, 0);
         }
+        let before = self.0[n / 64];
         self.0[n / 64] |= 1 << (n % 64);
+        before != self.0[n / 64]
+    }
+
+    /// Takes the other's members out; gives those that were in it.
+    pub(crate) fn take(&mut self, other: &Self) -> Self {
+        let mut taken = Self::default();
+        for (mine, &others) in self.0.iter_mut().zip(&other.0) {
+            taken.0.push(*mine & others);
+            *mine &= !others;
+        }
+        taken
     }
 
     pub(crate) fn clear(&mut self) {
@@ -24,9 +38,7 @@ impl Set {
     fn merge(&mut self, other: &Self) -> bool {
         let mut new = false;
         for n in other.iter() {
-            let before = self.0.get(n / 64).copied().unwrap_or(0);
-            new |= before >> (n % 64) & 1 == 0;
-            self.insert(n);
+            new |= self.insert(n);
         }
         new
     }
@@ -37,6 +49,22 @@ impl Set {
             let members = (0..64).filter(move |b| bits >> b & 1 != 0);
             members.map(move |b| w * 64 + b)
         })
+    }
+}
+
+impl Extend<usize> for Set {
+    fn extend<I: IntoIterator<Item = usize>>(&mut self, members: I) {
+        for n in members {
+            self.insert(n);
+        }
+    }
+}
+
+impl FromIterator<usize> for Set {
+    fn from_iter<I: IntoIterator<Item = usize>>(members: I) -> Self {
+        let mut set = Self::default();
+        set.extend(members);
+        set
     }
 }
 
@@ -53,15 +81,16 @@ pub(crate) struct Flow {
 /// before it, or else the slow paths would be most of the code.
 const MAX_DIRTY: usize = 8;
 
-/// True if the globals in `dirty` are written to memory before this operation, whatever happens
+/// True if all globals in `dirty` are written to memory before this operation, whatever happens
 /// in it.
 pub(crate) fn syncs(op: Op, memory: Memory, dirty: &Set) -> bool {
     use Op::{AtomicRmw, Cas, CasPair, Load, LoadReserved, Store, StoreCond};
     match op {
         Op::CallHelper => true,
-        Load | Store | AtomicRmw | Cas | CasPair | LoadReserved | StoreCond => {
-            memory == Memory::Identity || dirty.iter().count() > MAX_DIRTY
-        }
+        Load | Store | AtomicRmw | Cas | CasPair | LoadReserved | StoreCond => match memory {
+            Memory::Identity => !recovers(op),
+            Memory::Tlb { .. } => dirty.iter().count() > MAX_DIRTY,
+        },
         _ => false,
     }
 }
@@ -79,7 +108,7 @@ pub(crate) fn body(block: &Block) -> &[Inst] {
 }
 
 impl Flow {
-    pub(crate) fn new(region: &Region, cfg: &Cfg, memory: Memory) -> Self {
+    pub(crate) fn new(region: &Region, cfg: &Cfg, memory: Memory, plan: &Plan) -> Self {
         let mut flow = Self {
             used: Set::default(),
             dirty: vec![Set::default(); region.blocks.len()],
@@ -91,28 +120,31 @@ impl Flow {
                     vals.push(Val::from_raw(inst.imm as u16));
                 }
                 let globals = vals.iter().filter_map(|v| v.as_global());
-                globals.for_each(|g| flow.used.insert(g));
+                flow.used.extend(globals);
             }
         }
-        while flow.pass(region, cfg, memory) {}
+        while flow.pass(region, cfg, memory, plan) {}
         flow
     }
 
     /// Carries what is dirty along every edge once; says whether anything was new.
-    fn pass(&mut self, region: &Region, cfg: &Cfg, memory: Memory) -> bool {
+    fn pass(&mut self, region: &Region, cfg: &Cfg, memory: Memory, plan: &Plan) -> bool {
         let mut new = false;
         for &n in cfg.order() {
             let mut dirty = self.dirty[n].clone();
-            for inst in body(&region.blocks[n]) {
+            for (at, inst) in body(&region.blocks[n]).iter().enumerate() {
                 if syncs(inst.op, memory, &dirty) {
                     dirty.clear();
+                }
+                if let Some(written) = plan.at(Site { block: n, inst: at }) {
+                    dirty.take(written);
                 }
                 for to in targets(region, n, inst) {
                     new |= self.dirty[to].merge(&dirty);
                 }
                 let results = [inst.d, inst.d2].into_iter();
                 let globals = results.filter_map(|v| v.as_global());
-                globals.for_each(|g| dirty.insert(g));
+                dirty.extend(globals);
             }
         }
         new

@@ -11,8 +11,8 @@
 //!   and MXCSR with the globals as values; [`Runtime::region`] is the border between the two.
 //! - The body is position-independent but for calls of [`Runtime::region_slow`], and holds no host
 //!   address: everything else is reached through the [`Header`](isomorph_baseline::Header).
-//! - Guest state is complete in memory at every operation that can fault on the host, on the slow
-//!   path of every other access, at every helper call and at every exit.
+//! - Guest state is complete in memory on the slow path of every access, at every helper call and
+//!   at every exit. Where an access faults on the host, it is with what [`Recovery`] finds.
 //! - Every loop head polls [`Header::irq`](isomorph_baseline::Header::irq), with an atomic load.
 //! - Floating-point arithmetic is never CLIF's, whose operations lose flags: it is a call of the
 //!   runtime's function, or the region is refused ([`Floats`]).
@@ -24,8 +24,11 @@ mod exits;
 mod flow;
 mod fp;
 mod int;
+mod locate;
 mod mem;
 mod place;
+mod plan;
+mod recovery;
 mod translate;
 
 use cranelift_codegen::control::ControlPlane;
@@ -35,10 +38,15 @@ use cranelift_codegen::settings::{self, Configurable, SetError};
 use cranelift_codegen::{CodegenError, Context};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use isomorph_baseline::{Compiled, Layout, MapEntry, Runtime};
+use isomorph_ir::passes::Cfg;
 use isomorph_ir::{Op, Region, Site};
+use locate::Access;
+use plan::Plan;
 use std::time::{Duration, Instant};
+use translate::Built;
 
 pub(crate) use exits::ExitKind;
+pub use recovery::Recovery;
 
 /// What becomes of floating-point arithmetic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +82,9 @@ pub enum CompileError {
     /// The region has no block at its entry.
     #[error("the region has no entry")]
     NoEntry,
+    /// The guest state at an access could not be made sure of.
+    #[error("the guest state at an access is lost")]
+    Unrecoverable,
     /// Cranelift refused a setting.
     #[error("the code generator's settings")]
     Settings(#[from] SetError),
@@ -101,6 +112,8 @@ pub struct Stats {
     pub clif: u32,
     /// Bytes of the body.
     pub bytes: u32,
+    /// How often code was made: again if the state at an access could not be recovered.
+    pub attempts: u32,
     /// Time to build the CLIF.
     pub build: Duration,
     /// Time that Cranelift took.
@@ -120,6 +133,7 @@ pub struct CompiledRegion {
     pub(crate) exits: Vec<ExitKind>,
     /// Guest pc by offset in the body.
     pub(crate) map: Vec<MapEntry>,
+    pub(crate) recovery: Recovery,
     /// What it took.
     pub stats: Stats,
 }
@@ -129,6 +143,17 @@ impl CompiledRegion {
     /// ids count up from `first_edge`. The code's length does not depend on them.
     pub fn place(&self, runtime: (&Runtime, u64), base: u64, first_edge: u32, out: &mut Compiled) {
         place::place(self, runtime, base, first_edge, out);
+    }
+
+    fn set(&mut self, pc: u64, exits: Vec<ExitKind>, mut recovery: Recovery) {
+        (self.pc, self.exits) = (pc, exits);
+        recovery.body = place::body_offset(self);
+        self.recovery = recovery;
+    }
+
+    /// How to bring the guest state up to date where the code has faulted on the host.
+    pub fn recovery(&self) -> &Recovery {
+        &self.recovery
     }
 }
 
@@ -176,20 +201,71 @@ impl Compiler {
     /// # Errors
     /// [`CompileError`] if the region has to stay with tier 1.
     pub fn compile(&mut self, region: &Region) -> Result<CompiledRegion, CompileError> {
+        let Some(entry) = region.blocks.get(region.entry) else {
+            return Err(CompileError::NoEntry);
+        };
+        let mut build = Duration::ZERO;
+        let mut codegen = Duration::ZERO;
         let start = Instant::now();
-        let (exits, pcs, mut stats) = self.build(region)?;
-        stats.build = start.elapsed();
-        let start = Instant::now();
-        self.context
-            .compile(&*self.isa, &mut ControlPlane::default())
-            .map_err(|e| e.inner)?;
-        stats.codegen = start.elapsed();
-        let pc = region.blocks[region.entry].pc;
-        let mut compiled = self.finish(&pcs)?;
-        (compiled.pc, compiled.exits) = (pc, exits);
-        stats.bytes = compiled.body.len() as u32;
-        compiled.stats = stats;
-        Ok(compiled)
+        let cfg = Cfg::new(region);
+        let mut plan = Plan::new(region, &cfg, self.layout);
+        build += start.elapsed();
+        for attempt in 1.. {
+            let start = Instant::now();
+            let mut built = self.build(region, &cfg, &plan)?;
+            build += start.elapsed();
+            let start = Instant::now();
+            self.label(&mut built.accesses)?;
+            self.context
+                .compile(&*self.isa, &mut ControlPlane::default())
+                .map_err(|e| e.inner)?;
+            codegen += start.elapsed();
+            match self.recovery(&built.accesses) {
+                Ok(recovery) => {
+                    let mut compiled = self.finish(&built.pcs)?;
+                    compiled.set(entry.pc, built.exits, recovery);
+                    compiled.stats = Stats {
+                        bytes: compiled.body.len() as u32,
+                        attempts: attempt,
+                        build,
+                        codegen,
+                        ..built.stats
+                    };
+                    return Ok(compiled);
+                }
+                Err(_) if attempt == ATTEMPTS => plan = Plan::all(region, self.layout.memory),
+                Err(_) if attempt > ATTEMPTS => break,
+                Err(lost) => lost
+                    .into_iter()
+                    .for_each(|(at, global)| plan.add(at, global)),
+            }
+        }
+        Err(CompileError::Unrecoverable)
+    }
+
+    /// Brings the function in the form in which code is made from it, and labels the values that
+    /// a fault has to find.
+    fn label(&mut self, accesses: &mut [Access]) -> Result<(), CompileError> {
+        let context = &mut self.context;
+        context.compute_cfg();
+        context.compute_domtree();
+        context.eliminate_unreachable_code(&*self.isa)?;
+        context.remove_constant_phis(&*self.isa)?;
+        locate::label(&mut context.func.dfg, accesses);
+        Ok(())
+    }
+
+    /// Where the guest state of each access is, or what of it is lost.
+    fn recovery(&self, accesses: &[Access]) -> Result<Recovery, Vec<(Site, usize)>> {
+        let Some(code) = self.context.compiled_code() else {
+            return Err(Vec::new());
+        };
+        let dfg = &self.context.func.dfg;
+        let recovery = locate::find(code, dfg, accesses, self.layout.globals)?;
+        match recovery.frame_bytes() <= Recovery::FRAME_LIMIT {
+            true => Ok(recovery),
+            false => Err(Vec::new()),
+        }
     }
 
     /// The CLIF of the region that was compiled last, as text.
@@ -198,10 +274,7 @@ impl Compiler {
     }
 
     /// Brings the region's CLIF to the context.
-    fn build(&mut self, region: &Region) -> Result<(Vec<ExitKind>, Vec<u64>, Stats), CompileError> {
-        if region.blocks.get(region.entry).is_none() {
-            return Err(CompileError::NoEntry);
-        }
+    fn build(&mut self, region: &Region, cfg: &Cfg, plan: &Plan) -> Result<Built, CompileError> {
         self.context.clear();
         let mut sig = Signature::new(CallConv::SystemV);
         sig.params.push(AbiParam::new(types::I64));
@@ -211,11 +284,11 @@ impl Compiler {
         let mut storage = std::mem::take(&mut self.builder);
         let builder = FunctionBuilder::new(&mut self.context.func, &mut storage);
         let config = self.isa.frontend_config();
-        let built = translate::translate(builder, region, self.layout, self.floats, config)?;
+        let what = (region, cfg, plan);
+        let mut built = translate::translate(builder, what, self.layout, self.floats, config)?;
         self.builder = storage;
-        let mut stats = built.stats;
-        stats.clif = self.context.func.dfg.num_insts() as u32;
-        Ok((built.exits, built.pcs, stats))
+        built.stats.clif = self.context.func.dfg.num_insts() as u32;
+        Ok(built)
     }
 
     /// The bytes that Cranelift made, and what they refer to.
@@ -248,6 +321,7 @@ impl Compiler {
             slow_calls,
             exits: Vec::new(),
             map,
+            recovery: Recovery::default(),
             stats: Stats::default(),
         })
     }
@@ -261,6 +335,9 @@ impl std::fmt::Debug for Compiler {
             .finish_non_exhaustive()
     }
 }
+
+/// How often code is made before all guest state is written before all accesses.
+const ATTEMPTS: u32 = 2;
 
 /// What [`isomorph_baseline::host_supported`] checks for, as Cranelift names it.
 const FEATURES: [&str; 12] = [

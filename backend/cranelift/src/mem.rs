@@ -1,5 +1,6 @@
 //! Guest loads, stores and fences.
 
+use crate::locate;
 use crate::translate::{Step, TRUSTED, Translate};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{self, BlockArg, InstBuilder, MemFlagsData, Value, types};
@@ -9,6 +10,9 @@ use std::mem::offset_of;
 
 /// Flags of accesses to guest memory.
 pub(crate) const GUEST: MemFlagsData = MemFlagsData::new();
+
+/// Flags of accesses after which [`Translate::may_fault`] says what is to be recovered.
+const RECOVERED: MemFlagsData = GUEST.with_trap_code(Some(locate::RECOVERED));
 
 /// An access to guest memory.
 #[derive(Clone, Copy)]
@@ -177,13 +181,57 @@ impl Translate<'_> {
             atomic: 0,
         };
         let value = self.access(access, address, &[], |t, host| {
-            let value = t.f.ins().load(unit, GUEST, host, disp);
-            let value = t.swapped(mem, value);
-            t.extended(i.ty, mem, value).map(Some)
+            let value = t.load_from(i.ty, mem, unit, (host, disp))?;
+            Ok(Some(value))
         })?;
         match value {
             Some(value) => self.write(i.d, value),
             None => self.malformed(),
+        }
+    }
+
+    /// A number at a host address, extended to `ty`.
+    fn load_from(
+        &mut self,
+        ty: Type,
+        mem: MemOp,
+        unit: ir::Type,
+        (host, disp): (Value, i32),
+    ) -> Step<Value> {
+        let flags = self.flags();
+        let to = self.clif(ty)?;
+        let extends = unit.bits() < to.bits();
+        if !extends || mem.big_endian() && mem.bytes() > 1 {
+            let value = self.f.ins().load(unit, flags, host, disp);
+            self.faults();
+            let value = self.swapped(mem, value);
+            return self.extended(ty, mem, value);
+        }
+        // One operation that extends: what follows an access is not merged with it.
+        let ins = self.f.ins();
+        let value = match (unit, mem.signed() && ty.is_int()) {
+            (types::I8, false) => ins.uload8(to, flags, host, disp),
+            (types::I8, true) => ins.sload8(to, flags, host, disp),
+            (types::I16, false) => ins.uload16(to, flags, host, disp),
+            (types::I16, true) => ins.sload16(to, flags, host, disp),
+            (_, false) => ins.uload32(flags, host, disp),
+            (_, true) => ins.sload32(flags, host, disp),
+        };
+        self.faults();
+        Ok(value)
+    }
+
+    fn flags(&self) -> MemFlagsData {
+        match self.memory {
+            Memory::Identity => RECOVERED,
+            Memory::Tlb { .. } => GUEST,
+        }
+    }
+
+    /// What may fault on the host was just done.
+    fn faults(&mut self) {
+        if self.memory == Memory::Identity {
+            self.may_fault();
         }
     }
 
@@ -217,7 +265,9 @@ impl Translate<'_> {
         self.access(access, address, &[whole], |t, host| {
             let value = t.resize(whole, unit);
             let value = t.swapped(mem, value);
-            t.f.ins().store(GUEST, value, host, disp);
+            let flags = t.flags();
+            t.f.ins().store(flags, value, host, disp);
+            t.faults();
             Ok(None)
         })?;
         if mem.order() == Order::SeqCst {

@@ -58,6 +58,13 @@ pub(crate) fn place(
     p.body(region);
 }
 
+/// Where the body begins in the code.
+pub(crate) fn body_offset(region: &CompiledRegion) -> u32 {
+    let mut out = Compiled::default();
+    place(region, (&Runtime::default(), 0), 0, 0, &mut out);
+    (out.code.len() - region.body.len()) as u32
+}
+
 impl Placer<'_> {
     fn pos(&self) -> u32 {
         self.out.code.len() as u32

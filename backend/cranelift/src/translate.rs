@@ -2,11 +2,13 @@
 
 use crate::exits::ExitKind;
 use crate::flow::{self, Flow, Set};
+use crate::locate::Access;
+use crate::plan::Plan;
 use crate::{CompileError, Floats, Stats};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{
-    self, AbiParam, ExtFuncData, ExternalName, FuncRef, InstBuilder, MemFlagsData, SigRef,
-    Signature, SourceLoc, UserExternalName, Value, types,
+    self, AbiParam, DebugTag, ExtFuncData, ExternalName, FuncRef, InstBuilder, MemFlagsData,
+    SigRef, Signature, SourceLoc, UserExternalName, Value, types,
 };
 use cranelift_codegen::isa::{CallConv, TargetFrontendConfig};
 use cranelift_frontend::{FunctionBuilder, Variable};
@@ -42,6 +44,10 @@ pub(crate) struct Translate<'a> {
     temps: Vec<Option<Value>>,
     /// Globals that may be newer than memory.
     dirty: Set,
+    /// What is written before accesses.
+    plan: &'a Plan,
+    /// The accesses whose guest state is to be recovered.
+    accesses: Vec<Access>,
     /// Guest pc by source location.
     pcs: Vec<u64>,
     /// The runtime's `region_slow`.
@@ -52,6 +58,7 @@ pub(crate) struct Translate<'a> {
 /// What a region became, beside its CLIF.
 pub(crate) struct Built {
     pub(crate) exits: Vec<ExitKind>,
+    pub(crate) accesses: Vec<Access>,
     pub(crate) pcs: Vec<u64>,
     pub(crate) stats: Stats,
 }
@@ -59,13 +66,12 @@ pub(crate) struct Built {
 /// Builds the CLIF of `region` with `f`.
 pub(crate) fn translate(
     mut f: FunctionBuilder<'_>,
-    region: &Region,
+    (region, cfg, plan): (&Region, &Cfg, &Plan),
     layout: Layout,
     floats: Floats,
     config: TargetFrontendConfig,
 ) -> Step<Built> {
-    let cfg = Cfg::new(region);
-    let flow = Flow::new(region, &cfg, layout.memory);
+    let flow = Flow::new(region, cfg, layout.memory, plan);
     let start = f.create_block();
     f.append_block_params_for_function_params(start);
     f.switch_to_block(start);
@@ -87,6 +93,8 @@ pub(crate) fn translate(
         locals: Vec::new(),
         temps: Vec::new(),
         dirty: Set::default(),
+        plan,
+        accesses: Vec::new(),
         pcs: Vec::new(),
         slow: None,
         stats: Stats::default(),
@@ -100,6 +108,7 @@ pub(crate) fn translate(
     t.f.finalize(config);
     Ok(Built {
         exits: t.exits,
+        accesses: t.accesses,
         pcs: t.pcs,
         stats: t.stats,
     })
@@ -162,6 +171,10 @@ impl Translate<'_> {
             self.stats.ops += 1;
             if flow::syncs(inst.op, self.memory, &self.dirty) {
                 self.sync();
+            }
+            if let Some(written) = self.plan.at(self.at) {
+                let written = self.dirty.take(written);
+                self.store_globals(&written);
             }
             self.inst(inst)?;
         }
@@ -364,7 +377,12 @@ impl Translate<'_> {
     /// Writes what may be newer than memory to the guest state.
     pub(crate) fn write_back(&mut self) {
         let dirty = std::mem::take(&mut self.dirty);
-        for n in dirty.iter() {
+        self.store_globals(&dirty);
+        self.dirty = dirty;
+    }
+
+    fn store_globals(&mut self, which: &Set) {
+        for n in which.iter() {
             let global = self.table.get(n);
             if let (Some(global), Some(var)) = (global, self.globals[n]) {
                 let value = self.f.use_var(var);
@@ -372,7 +390,21 @@ impl Translate<'_> {
                 self.f.ins().store(TRUSTED, value, self.header, at);
             }
         }
+    }
+
+    /// The access before this may fault: what is newer than memory has to be found again.
+    pub(crate) fn may_fault(&mut self) {
+        let dirty = std::mem::take(&mut self.dirty);
+        let globals = dirty.iter().filter_map(|n| Some((n, self.globals[n]?)));
+        let dirty_values = globals.map(|(n, var)| (n, self.f.use_var(var)));
+        let tag = DebugTag::User(self.accesses.len() as u32);
+        self.accesses.push(Access {
+            site: self.at,
+            dirty: dirty_values.collect(),
+        });
         self.dirty = dirty;
+        let point = self.f.ins().sequence_point();
+        self.f.func.debug_tags.set(point, [tag]);
     }
 
     /// As `write_back`, on the way that goes on.

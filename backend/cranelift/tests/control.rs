@@ -7,7 +7,7 @@ mod faults;
 use common::paging::Paging;
 use common::{Machine, TABLE};
 use isomorph_baseline::{Compiled, ExitReason, Layout, Memory};
-use isomorph_cranelift::{CompileError, Compiler, Floats};
+use isomorph_cranelift::{CompileError, CompiledRegion, Compiler, Floats};
 use isomorph_ir::{Op, Region, text};
 
 const PAGED: Memory = Memory::Tlb {
@@ -27,11 +27,11 @@ fn region(text: &str) -> Region {
 }
 
 /// Compiles a region and puts it in place.
-fn load(m: &mut Machine, text: &str) {
-    load_for(m, Memory::Identity, text);
+fn load(m: &mut Machine, text: &str) -> CompiledRegion {
+    load_for(m, Memory::Identity, text)
 }
 
-fn load_for(m: &mut Machine, memory: Memory, text: &str) {
+fn load_for(m: &mut Machine, memory: Memory, text: &str) -> CompiledRegion {
     let mut c = compiler(memory, Floats::Call);
     let compiled = c.compile(&region(text)).expect("code");
     let mut out = Compiled::default();
@@ -44,6 +44,7 @@ fn load_for(m: &mut Machine, memory: Memory, text: &str) {
         assert_eq!(l.cell % 8, 0, "{l:?} is not aligned");
     }
     m.put(out, 0);
+    compiled
 }
 
 /// Counts x0 up and x1 down, until that is 0.
@@ -154,11 +155,12 @@ block 0x1000 flags 0x0 insns 4 end 0x1010
   x3 = mov 0x9
   exit -> 0x1000
 ";
-    load(&mut m, text);
+    let region = load(&mut m, text);
     let good = [11_u64; 4];
     m.state()[1..6].copy_from_slice(&[0, 100, 0x10, 0, 0]);
     let left = m.run();
     assert_eq!((left.reason, left.payload), (ExitReason::Fault, 0));
+    faults::restore(&mut m, region.recovery());
     assert_eq!(m.state()[1..6], [1, 101, 0x10, 0, 0]);
     let (host, address) = faults::last();
     assert_eq!(address, 0x20);
@@ -173,6 +175,63 @@ block 0x1000 flags 0x0 insns 4 end 0x1010
     let left = m.enter(fast);
     assert_eq!((left.reason, left.pc), (ExitReason::Irq, 0x1000));
     m.interrupt(false);
+}
+
+/// The guest state at a faulting access: in registers, spilled, constant, computed again,
+/// overwritten afterwards, and written because nothing else is left of it.
+#[test]
+fn a_fault_finds_state_wherever_it_is() {
+    let mut m = Machine::new(Vec::new());
+    faults::watch(&mut m);
+    // x0 to x11 are live across the loop; x12 is the address.
+    let mut text = String::from(
+        "region entry 0 locals 0 joins\nblock 0x1000 flags 0x0 insns 1 end 0x1004\n-- 0x1000\n",
+    );
+    for n in 0..12 {
+        text += &format!("  x{n} = add x{n}, {:#x}\n", n + 1);
+        text += &format!("  f{n} = bitcast i64 x{n}\n");
+    }
+    text += "  x13 = load u64 [x12+0x8]\n  exitif eq x13, 0x1 -> 0x3000\n-- 0x1004\n\
+             \x20 x13 = mov 0x77\n  x0 = shl x1, 0x3\n  x0 = add x0, x2\n  x3 = sext i32 x4\n\
+             \x20 x5 = load u32 [x12+0x10]\n-- 0x1008\n  x5 = load s8 [x0]\n-- 0x100c\n";
+    for n in [0, 3, 5, 13] {
+        text += &format!("  x{n} = mov {n:#x}\n");
+    }
+    text += "  exit -> 0x1000\n";
+    let region = load(&mut m, &text);
+    assert_eq!(region.stats.attempts, 1, "all was foretold");
+    assert!(region.recovery().frame_bytes() > 0, "something is spilled");
+
+    let data = [0_u64, 0, 5, 0];
+    let at = data.as_ptr() as u64;
+    m.state()[1..15].fill(100);
+    m.state()[13] = at;
+    assert_eq!(m.run().reason, ExitReason::Fault);
+    faults::restore(&mut m, region.recovery());
+    let offset = (faults::last().0 - m.block_address()) as u32;
+    assert_eq!(m.compiled.guest_pc(offset), Some(0x1008));
+    let x: Vec<u64> = m.state()[1..15].to_vec();
+    let sum = (102 << 3) + 103;
+    assert_eq!(faults::last().1, sum);
+    assert_eq!(
+        x,
+        [
+            sum, 102, 103, 105, 105, 5, 107, 108, 109, 110, 111, 112, at, 0x77
+        ]
+    );
+    let f: Vec<u64> = m.state()[15..27].to_vec();
+    assert_eq!(f, (101..113).collect::<Vec<u64>>());
+
+    m.state()[1..15].fill(100);
+    assert_eq!(m.run().reason, ExitReason::Fault);
+    faults::restore(&mut m, region.recovery());
+    let x: Vec<u64> = m.state()[1..15].to_vec();
+    assert_eq!(
+        x,
+        [
+            101, 102, 103, 104, 105, 106, 107, 108, 109, 110, 111, 112, 100, 100
+        ]
+    );
 }
 
 #[test]

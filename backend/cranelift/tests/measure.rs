@@ -142,6 +142,7 @@ struct Sum {
     ops: u32,
     clif: u32,
     bytes: u32,
+    again: u32,
     time: Duration,
 }
 
@@ -169,6 +170,7 @@ fn compile_all(program: &Program, memory: Memory, floats: Floats) -> Sum {
         sum.ops += stats.ops;
         sum.clif += stats.clif;
         sum.bytes += stats.bytes;
+        sum.again += stats.attempts - 1;
         sum.time += time;
     }
     sum
@@ -191,7 +193,8 @@ fn compile_times() {
         let (insns, ops) = (f64::from(s.insns.max(1)), f64::from(s.ops.max(1)));
         println!(
             "{name}: {} regions, {} refused, {} blocks, {} insns; per insn {:.2} ops, {:.2} CLIF, \
-             {:.1} bytes, {:.2} us; per op {:.2} us, per block {:.1} us, per region {:.0} us",
+             {:.1} bytes, {:.2} us; per op {:.2} us, per block {:.1} us, per region {:.0} us; \
+             {} compiled again",
             s.regions,
             s.refused,
             s.blocks,
@@ -203,6 +206,7 @@ fn compile_times() {
             per(s.ops),
             per(s.blocks),
             per(s.regions),
+            s.again,
         );
     }
 }

@@ -3,13 +3,14 @@
 
 #[path = "../../baseline/tests/common/mod.rs"]
 mod common;
+mod faults;
 
 use common::blocks::{BUFFER, Gen, double, word};
 use common::paging::{BITS, Paging, addend};
-use common::rounds::{Aligned, as_exit, expected_exit, setting};
-use common::{FLOATS, INTS, Machine, Random, TABLE, x};
-use isomorph_baseline::{Compiled, Layout, Memory};
-use isomorph_cranelift::{Compiler, Floats};
+use common::rounds::{as_exit, expected_exit, setting};
+use common::{FLOATS, INTS, Left, Machine, Random, TABLE, x};
+use isomorph_baseline::{Compiled, ExitReason, Layout, Memory};
+use isomorph_cranelift::{CompiledRegion, Compiler, Floats};
 use isomorph_ir::interp::{Exit, FlatMemory, FpEnv, Helpers, Interp};
 use isomorph_ir::passes::{self, Context, Faults, PassSet};
 use isomorph_ir::{Builder, Cond, Dst, JumpKind, MemOp, Op, Region, TrapKind, Type};
@@ -150,6 +151,11 @@ fn build(r: &mut Random, b: &mut Builder, buffer: u64, kinds: usize) -> Region {
     let mut region = Region::new(all);
     region.entry = r.below(blocks);
     region.joins = (0..blocks).filter(|_| r.below(2) == 0).collect();
+    if r.below(2) == 0 {
+        let joins = region.joins.clone();
+        let pairs = (0..blocks).flat_map(|from| joins.iter().map(move |&to| (from, to)));
+        region.routes = pairs.filter(|_| r.below(2) == 0).collect();
+    }
     region
 }
 
@@ -192,20 +198,58 @@ fn left(exit: Exit, computed: bool) -> Exit {
     }
 }
 
+/// The first bytes of memory that faults: each access to them.
+const HOLE: usize = 24;
+
+/// Memory for regions, behind memory that cannot be accessed.
+struct Buffer(*mut u8);
+
+impl Buffer {
+    fn new() -> Self {
+        // SAFETY: an anonymous mapping at an address of the kernel's choice touches nothing else.
+        let at = unsafe {
+            let (prot, flags) = (libc::PROT_NONE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+            let at = libc::mmap(std::ptr::null_mut(), 0x2000, prot, flags, -1, 0);
+            assert_ne!(at, libc::MAP_FAILED);
+            let at = at.cast::<u8>().add(0x1000);
+            let prot = libc::PROT_READ | libc::PROT_WRITE;
+            assert_eq!(libc::mprotect(at.cast(), 0x1000, prot), 0);
+            at
+        };
+        Self(at)
+    }
+
+    fn get(&self, n: usize) -> u8 {
+        assert!(n < 0x1000);
+        // SAFETY: the second page is there, and nothing refers to it.
+        unsafe { self.0.add(n).read() }
+    }
+
+    fn set(&mut self, n: usize, byte: u8) {
+        assert!(n < 0x1000);
+        // SAFETY: as above.
+        unsafe { self.0.add(n).write(byte) };
+    }
+}
+
 /// One engine, its memory, and the reference's.
 struct Bench {
     m: Machine,
     paging: Paging,
     compiler: Compiler,
-    buffer: Box<Aligned>,
+    buffer: Buffer,
     address: u64,
     paged: bool,
+    /// How many bytes of memory fault.
+    hole: usize,
+    /// How many faults there were.
+    faults: u64,
     /// Regions are compiled as these passes leave them.
     passes: PassSet,
 }
 
 impl Bench {
-    fn new(paged: bool, passes: PassSet) -> Self {
+    fn new(paged: bool, hole: usize, passes: PassSet) -> Self {
         let memory = match paged {
             true => Memory::Tlb {
                 bits: BITS,
@@ -216,7 +260,8 @@ impl Bench {
         let globals = &TABLE;
         let layout = Layout { globals, memory };
         let mut m = Machine::with_memory(vec![compiled_helper as *const () as usize], memory);
-        let buffer = Box::new(Aligned([0; 2 * BUFFER]));
+        let buffer = Buffer::new();
+        faults::watch(&mut m);
         Self {
             paging: Paging::new(&mut m),
             m,
@@ -224,10 +269,12 @@ impl Bench {
             address: match paged {
                 // The middle of the buffer is where a page ends.
                 true => 0x12_3456_7f80,
-                false => buffer.0.as_ptr() as u64,
+                false => buffer.0 as u64 - hole as u64,
             },
             buffer,
             paged,
+            hole,
+            faults: 0,
             passes,
         }
     }
@@ -235,7 +282,7 @@ impl Bench {
     fn place(&self, n: usize) -> usize {
         match self.paged {
             true => n + addend(0, self.address + n as u64) as usize,
-            false => n,
+            false => n - self.hole,
         }
     }
 
@@ -246,17 +293,32 @@ impl Bench {
             *byte = r.next() as u8;
         }
         memory.bytes[FUEL_AT as usize..].copy_from_slice(&FUEL.to_le_bytes());
-        for (n, byte) in memory.bytes.iter().enumerate() {
+        for (n, byte) in memory.bytes.iter().enumerate().skip(self.hole) {
             let at = self.place(n);
-            self.buffer.0[at] = *byte;
+            self.buffer.set(at, *byte);
         }
         if self.paged {
-            let host = self.buffer.0.as_ptr() as u64;
+            let host = self.buffer.0 as u64;
             self.paging.host = host.wrapping_sub(self.address);
             self.paging.keep = r.below(2) == 0;
             self.paging.fill_some(self.address, r);
         }
+        memory.base += self.hole as u64;
+        memory.bytes.drain(..self.hole);
         memory
+    }
+
+    /// The exit of the last run, completed as an engine completes it after a fault.
+    fn exit(&mut self, left: Left, region: &CompiledRegion, want: Exit) -> Exit {
+        let Exit::Fault { fault, .. } = want else {
+            return as_exit(&self.m, left);
+        };
+        assert_eq!(left.reason, ExitReason::Fault);
+        self.faults += 1;
+        faults::restore(&mut self.m, region.recovery());
+        let offset = (faults::last().0 - self.m.block_address()) as u32;
+        let pc = self.m.compiled.guest_pc(offset).expect("an instruction");
+        Exit::Fault { pc, fault }
     }
 
     /// One random region; says whether it was run.
@@ -294,7 +356,7 @@ impl Bench {
         self.m.set_fp(flags, rounding);
         let got = self.m.run();
         let exit = expected_exit(exit, &got, self.paged);
-        let mut got = as_exit(&self.m, got);
+        let mut got = self.exit(got, &compiled, exit);
         if self.passes != PassSet::NONE
             && let (Exit::Indirect { kind, .. }, Exit::Direct { pc }) = (exit, got)
         {
@@ -307,7 +369,8 @@ impl Bench {
             let (name, got) = (TABLE.globals[n].name, self.m.state()[n]);
             assert_eq!(got, want[n], "{name}, was {:#x}\n{}", state[n], text());
         }
-        let same = (0..BUFFER).all(|n| self.buffer.0[self.place(n)] == memory.bytes[n]);
+        let same = |n| self.buffer.get(self.place(n)) == memory.bytes[n - self.hole];
+        let same = (self.hole..BUFFER).all(same);
         assert!(same, "memory differs\n{}", text());
         assert_eq!(self.m.fp_flags(), interp.fp.flags.0, "flags\n{}", text());
         true
@@ -315,10 +378,14 @@ impl Bench {
 }
 
 fn run_rounds(rounds: u64, kinds: usize, paged: bool, passes: PassSet) {
+    run_bench(rounds, kinds, Bench::new(paged, 0, passes));
+}
+
+/// Gives the number of faults.
+fn run_bench(rounds: u64, kinds: usize, mut bench: Bench) -> u64 {
     let seed = setting("ISOMORPH_SEED", 0x15_0501);
     let rounds = setting("ISOMORPH_ROUNDS", rounds);
     println!("ISOMORPH_SEED={seed}");
-    let mut bench = Bench::new(paged, passes);
     let mut b = Builder::new(&TABLE);
     let mut ran = 0;
     for round in 0..rounds {
@@ -327,6 +394,16 @@ fn run_rounds(rounds: u64, kinds: usize, paged: bool, passes: PassSet) {
         ran += u64::from(bench.round(&mut r, &mut b, kinds));
     }
     assert!(ran > rounds / 2, "{ran} of {rounds}");
+    bench.faults
+}
+
+#[test]
+fn faults_show_the_same_state() {
+    for passes in [PassSet::NONE, PassSet::ALL] {
+        let faults = run_bench(3_000, 12, Bench::new(false, HOLE, passes));
+        println!("{faults} faults");
+        assert!(faults > 300, "{faults}");
+    }
 }
 
 #[test]

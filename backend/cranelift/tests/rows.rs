@@ -89,6 +89,9 @@ impl Tier2 {
         self.m
             .set_fp(Riscv64::fp_flags(state), Riscv64::rounding(state));
         let left = self.m.run();
+        if left.reason == ExitReason::Fault {
+            faults::restore(&mut self.m, compiled.recovery());
+        }
         // SAFETY: generated code leaves a valid state.
         *state = unsafe { self.state().read() };
         Riscv64::set_fp_flags(state, self.m.fp_flags());

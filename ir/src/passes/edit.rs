@@ -3,7 +3,7 @@
 use crate::{Block, GlobalTable, Imm, Inst, Op, Region, Temp, Type, Val};
 
 /// The operands of `inst`, absent ones included.
-pub(crate) fn operands(inst: &Inst) -> [Val; 5] {
+pub fn operands(inst: &Inst) -> [Val; 5] {
     let fifth = match inst.op.info().imm {
         Imm::Val => Val::from_raw(inst.imm as u16),
         _ => Val::NONE,

@@ -10,7 +10,7 @@ use crate::{Inst, Op, OpFlags, Region, Site};
 
 /// The needed values at one place.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Live {
+pub struct Live {
     /// By slot.
     slots: Vec<bool>,
     /// The block's temporaries.
@@ -18,7 +18,8 @@ pub(crate) struct Live {
 }
 
 /// What is needed at the head of each block.
-pub(crate) struct Liveness<'a> {
+#[derive(Debug)]
+pub struct Liveness<'a> {
     region: &'a Region,
     cfg: &'a Cfg,
     context: &'a Context<'a>,
@@ -27,6 +28,7 @@ pub(crate) struct Liveness<'a> {
 }
 
 impl<'a> Liveness<'a> {
+    /// What `region` needs, `cfg` being its graph.
     pub fn new(region: &'a Region, cfg: &'a Cfg, context: &'a Context<'a>) -> Self {
         let slots = Slots::new(region, context.table);
         let mut this = Self {
@@ -68,6 +70,11 @@ impl<'a> Liveness<'a> {
         live
     }
 
+    /// Whether `val` is among what is needed.
+    pub fn needs(&self, live: &Live, val: crate::Val) -> bool {
+        live.needs(self.slots, val)
+    }
+
     /// From what is needed after `inst` to what is needed before it.
     fn step(&self, site: Site, inst: &Inst, live: &mut Live) {
         if self.unneeded(inst, live) {
@@ -97,7 +104,7 @@ impl<'a> Liveness<'a> {
     }
 
     /// Whether `inst` does nothing but compute what is not needed after it.
-    pub fn unneeded(&self, inst: &Inst, live: &Live) -> bool {
+    pub(crate) fn unneeded(&self, inst: &Inst, live: &Live) -> bool {
         let results = [inst.d, inst.d2];
         inst.op.info().flags.has(OpFlags::PURE)
             && !results.contains(&self.context.table.pc)

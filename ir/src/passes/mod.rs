@@ -24,8 +24,10 @@ pub use bits::Bits;
 pub use cfg::{Cfg, Loop, targets};
 pub use constants::constants;
 pub use dead::{dead_stores, dead_values};
+pub use edit::operands;
 pub use extend::extensions;
 pub use hoist::hoist;
+pub use live::{Live, Liveness};
 pub use probes::probes;
 pub use strength::strength;
 
