@@ -1,10 +1,12 @@
 //! The sub-commands of `isomorph`.
 
 use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::builder::OsStringValueParser;
 use clap::{Arg, ArgAction, ArgMatches, Command};
+use isomorph_report::Summary;
 
 use crate::config::{self, Builder, Request};
 use crate::error::CliError;
@@ -26,6 +28,12 @@ pub fn main(arguments: &[OsString]) -> Result<ExitCode, CliError> {
         Some(("system", matches)) => {
             let words: Vec<OsString> = words(matches, "words").collect();
             system::target(&words)
+        }
+        Some(("explain", matches)) => measured(matches, Summary::Page(page_path(matches))),
+        Some(("bench", matches)) => {
+            let json = matches.get_flag("json");
+            let path = matches.get_one::<OsString>("output").map(PathBuf::from);
+            measured(matches, Summary::Figures { json, path })
         }
         Some(("demo", matches)) => demo::run(matches.get_one::<String>("program")),
         Some(("binfmt", matches)) => binfmt::manage(
@@ -51,6 +59,8 @@ fn command() -> Command {
         .arg_required_else_help(true)
         .subcommand(run_command())
         .subcommand(system_command())
+        .subcommand(explain_command())
+        .subcommand(bench_command())
         .subcommand(demo_command())
         .subcommand(binfmt_command())
 }
@@ -84,6 +94,66 @@ fn system_command() -> Command {
         .override_usage("isomorph system riscv64 [OPTIONS]")
         .arg_required_else_help(true)
         .arg(words)
+}
+
+/// The page's name unless `-o` gives another.
+const PAGE: &str = "isomorph-explain.html";
+
+fn explain_command() -> Command {
+    let about = "Run a program or machine and write a page about its hot code";
+    let help = "The page [default: isomorph-explain.html]";
+    measured_command("explain", about, help)
+}
+
+fn bench_command() -> Command {
+    let about = "Run a program or machine and print how fast it was translated";
+    let help = "Where the figures go [default: standard error]";
+    let json = Arg::new("json").long("json").action(ArgAction::SetTrue);
+    measured_command("bench", about, help).arg(json.help("Print the figures as JSON"))
+}
+
+/// A command that takes a run's options, or a machine's words behind `--system`.
+fn measured_command(name: &'static str, about: &'static str, output: &'static str) -> Command {
+    let usage = format!(
+        "isomorph {name} [OPTIONS] PROGRAM [ARGUMENTS]...\n       \
+         isomorph {name} [-o FILE] --system riscv64 [OPTIONS OF A MACHINE]"
+    );
+    let output = Arg::new("output")
+        .short('o')
+        .long("output")
+        .value_name("file")
+        .value_parser(OsStringValueParser::new())
+        .help(output);
+    let of_runs = OPTIONS.iter().filter_map(|option| option.long);
+    let system = Arg::new("system")
+        .long("system")
+        .action(ArgAction::SetTrue)
+        .conflicts_with_all(of_runs.collect::<Vec<_>>())
+        .help("What follows is a machine: riscv64 and the options of `isomorph system`");
+    run_command()
+        .name(name)
+        .about(about)
+        .override_usage(usage)
+        .arg(output)
+        .arg(system)
+}
+
+fn page_path(matches: &ArgMatches) -> PathBuf {
+    let path = matches.get_one::<OsString>("output");
+    path.map_or_else(|| PAGE.into(), PathBuf::from)
+}
+
+/// A run, or a machine, of which something is told at the end.
+fn measured(matches: &ArgMatches, summary: Summary) -> Result<ExitCode, CliError> {
+    if matches.get_flag("system") {
+        let words: Vec<OsString> = words(matches, "program").collect();
+        return system::measured(&words, summary);
+    }
+    let mut request = request(matches)?;
+    if let Request::Run(config) = &mut request {
+        config.reports.summary = Some(summary);
+    }
+    perform(request)
 }
 
 fn words(matches: &ArgMatches, name: &str) -> impl Iterator<Item = OsString> {
@@ -150,6 +220,11 @@ fn binfmt_command() -> Command {
 }
 
 fn run(matches: &ArgMatches) -> Result<ExitCode, CliError> {
+    perform(request(matches)?)
+}
+
+/// What the options of a run ask for.
+fn request(matches: &ArgMatches) -> Result<Request, CliError> {
     let mut builder = Builder::from_environment()?;
     for option in OPTIONS {
         let Some(long) = option.long else { continue };
@@ -165,7 +240,7 @@ fn run(matches: &ArgMatches) -> Result<ExitCode, CliError> {
         }
     }
     let mut words = words(matches, "program");
-    perform(builder.finish(words.next(), words.collect())?)
+    builder.finish(words.next(), words.collect())
 }
 
 /// Does what the options of a run, however spelled, ask for.

@@ -3,7 +3,8 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-use isomorph_linux_user::{DebugItems, RunConfig, inherited_env};
+use isomorph_linux_user::{RunConfig, inherited_env};
+use isomorph_report::DebugItems;
 
 use crate::error::CliError;
 use crate::jit;
@@ -83,6 +84,8 @@ impl Builder {
                     self.help = Some(Request::JitHelp(help));
                 }
             }
+            Setting::PerfMap => config.reports.perf_map = true,
+            Setting::JitDump => config.reports.jitdump = true,
             Setting::PageSize => page_size(origin, value)?,
             Setting::WithoutEffect(reason) => {
                 eprintln!("isomorph: warning: {origin} has no effect: {reason}");
@@ -99,7 +102,7 @@ impl Builder {
 
     fn log_items(&mut self, origin: &str, value: &OsStr) -> Result<(), CliError> {
         let config = &mut self.config;
-        let (items, no_chain) = (&mut config.debug_items, &mut config.no_chain);
+        let (items, no_chain) = (&mut config.reports.items, &mut config.no_chain);
         if add_log_items(origin, value, items, no_chain)?.is_some() {
             self.help = Some(Request::LogHelp);
         }
@@ -329,9 +332,9 @@ mod tests {
         ]);
         let config = config.unwrap();
         for item in [DebugItems::IN_ASM, DebugItems::OUT_ASM, DebugItems::OP] {
-            assert!(config.debug_items.contains(item));
+            assert!(config.reports.items.contains(item));
         }
-        assert!(config.no_chain && !config.debug_items.contains(DebugItems::INT));
+        assert!(config.no_chain && !config.reports.items.contains(DebugItems::INT));
     }
 
     #[test]

@@ -32,6 +32,10 @@ pub enum Setting {
     Stats,
     /// What is compiled again once it is hot.
     Jit,
+    /// A map of generated code for perf.
+    PerfMap,
+    /// A dump of generated code for perf.
+    JitDump,
     /// The page size, which cannot be chosen.
     PageSize,
     /// Accepted, without effect: the text says why nothing is missing.
@@ -61,7 +65,6 @@ pub struct Definition {
 
 const NO_GDB: &str = "there is no gdb server yet";
 const NO_TRACE: &str = "use -d to log";
-const NO_PERF: &str = "there is no output for profilers yet";
 
 const fn only_qemu(
     setting: Setting,
@@ -210,6 +213,24 @@ pub const OPTIONS: &[Definition] = &[
         help: "What is compiled again once it is hot: tier2= threads= mem= without=; `help` \
                explains them",
     },
+    Definition {
+        setting: Setting::PerfMap,
+        long: Some("perfmap"),
+        short: None,
+        qemu: &["perfmap"],
+        variable: Some("QEMU_PERFMAP"),
+        value: None,
+        help: "Write /tmp/perf-PID.map, so that perf names guest functions",
+    },
+    Definition {
+        setting: Setting::JitDump,
+        long: Some("jitdump"),
+        short: None,
+        qemu: &["jitdump"],
+        variable: Some("QEMU_JITDUMP"),
+        value: None,
+        help: "Write jit-PID.dump for `perf record -k mono` and `perf inject --jit`",
+    },
     only_qemu(
         Setting::PageSize,
         &["p"],
@@ -272,20 +293,6 @@ pub const OPTIONS: &[Definition] = &[
         Some("QEMU_TRACE"),
         Some("pattern"),
         "Not supported: trace events",
-    ),
-    only_qemu(
-        Setting::Unsupported(NO_PERF),
-        &["perfmap"],
-        Some("QEMU_PERFMAP"),
-        None,
-        "Not supported: a map for perf",
-    ),
-    only_qemu(
-        Setting::Unsupported(NO_PERF),
-        &["jitdump"],
-        Some("QEMU_JITDUMP"),
-        None,
-        "Not supported: a dump for perf",
     ),
 ];
 

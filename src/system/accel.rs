@@ -9,13 +9,13 @@ use isomorph_boards::Virt;
 use isomorph_chardev::CharBackend;
 use isomorph_devices::serial::Serial;
 use isomorph_engine::Config as EngineConfig;
-use isomorph_linux_user::{DumpSink, observer};
 use isomorph_machine::{Accel, Clock, Firmware, Life};
+use isomorph_report::{DumpSink, ReportError, Reports, Symbols, Table, Told};
 use isomorph_riscv::{HartState, RiscvMachine};
 use isomorph_sbi::{Console, ConsoleError, Sbi};
 use isomorph_softmmu::Mmio;
 
-use crate::system::config::Config;
+use crate::system::config::{Bios, Config, Named};
 use crate::system::error::SystemError;
 
 /// What a complete machine gives to its accelerator, before anything runs.
@@ -43,15 +43,23 @@ pub trait Accelerator: Send + Sync {
 
     /// What it counted for all vCPUs, by name.
     fn stats(&self) -> Vec<(&'static str, u64)>;
+
+    /// Tells what is told at the end of a run; `more` was counted elsewhere.
+    fn report(&self, more: &[(String, u64)]) -> Result<Told, ReportError>;
 }
 
 /// The accelerator that the configuration asks for.
 pub fn accelerator(config: &Config) -> Result<Arc<dyn Accelerator>, SystemError> {
     let guest = RiscvMachine::new(config.cpu.clone());
+    let what = (title(config), symbols(config)?);
+    let started = config
+        .reports
+        .start(&guest, what, log(config)?, |file| file);
+    let (observer, reports) = started?;
     let engine = EngineConfig {
-        chain: !config.log.no_chain,
+        chain: !config.no_chain,
         tier2: config.tier2,
-        observer: observer(guest.clone(), config.log.items, log(config)?),
+        observer,
         ..EngineConfig::default()
     };
     let tcg = Tcg::new(guest, TcgConfig { engine });
@@ -59,7 +67,46 @@ pub fn accelerator(config: &Config) -> Result<Arc<dyn Accelerator>, SystemError>
         name: "tcg",
         source: Box::new(source),
     })?;
-    Ok(Arc::new(Translator(tcg)))
+    Ok(Arc::new(Translator { tcg, reports }))
+}
+
+/// What runs, in a few words.
+fn title(config: &Config) -> String {
+    let kernel = config.kernel.as_ref().map(|named| &named.path);
+    let file = match &config.bios {
+        Bios::File(named) => Some(&named.path),
+        _ => None,
+    };
+    let image = kernel.or(file);
+    let image = image.map_or_else(|| "flash".to_owned(), |path| path.display().to_string());
+    format!("riscv64 virt, -smp {}: {image}", config.harts)
+}
+
+/// Names of guest functions: of the files of `-symbols`, and of the kernel and the firmware if
+/// they have any.
+fn symbols(config: &Config) -> Result<Symbols, SystemError> {
+    let read = |named: &Named| {
+        Table::of_file(&named.path).map_err(|source| SystemError::Symbols {
+            origin: named.origin.clone(),
+            source,
+        })
+    };
+    let mut tables = config
+        .symbols
+        .iter()
+        .map(read)
+        .collect::<Result<Vec<_>, _>>()?;
+    let wanted = &config.reports;
+    if wanted.perf_map || wanted.jitdump || wanted.summary.is_some() {
+        let firmware = match &config.bios {
+            Bios::File(named) => Some(named),
+            _ => None,
+        };
+        let images = config.kernel.iter().chain(firmware);
+        // Most have none, which is no error.
+        tables.extend(images.filter_map(|named| Table::of_file(&named.path).ok()));
+    }
+    Ok(Symbols::of_tables(tables))
 }
 
 /// Where `-d` writes: the file of `-D`, or standard error.
@@ -85,11 +132,14 @@ fn write_log(log: &mut dyn Write, text: &str) {
 }
 
 /// The translator.
-struct Translator(Arc<Tcg<RiscvMachine>>);
+struct Translator {
+    tcg: Arc<Tcg<RiscvMachine>>,
+    reports: Reports<RiscvMachine>,
+}
 
 impl Accelerator for Translator {
     fn accel(&self) -> &dyn Accel {
-        &*self.0
+        &*self.tcg
     }
 
     fn connect(&self, wiring: Wiring<'_>) {
@@ -110,7 +160,7 @@ impl Accelerator for Translator {
                 }),
             })
         };
-        self.0.connect(Services {
+        self.tcg.connect(Services {
             time: board.time().clone(),
             firmware: console.map(sbi),
             clock,
@@ -119,11 +169,15 @@ impl Accelerator for Translator {
     }
 
     fn was_reset(&self, started: &[bool]) {
-        self.0.was_reset(started);
+        self.tcg.was_reset(started);
     }
 
     fn stats(&self) -> Vec<(&'static str, u64)> {
-        self.0.stats().rows()
+        self.tcg.stats().rows()
+    }
+
+    fn report(&self, more: &[(String, u64)]) -> Result<Told, ReportError> {
+        self.reports.finish(&self.tcg.stats(), more)
     }
 }
 

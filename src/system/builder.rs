@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use isomorph_linux_user::DebugItems;
+use isomorph_report::DebugItems;
 
 use crate::config::add_log_items;
 use crate::error::CliError;
@@ -107,8 +107,8 @@ impl Builder {
             Setting::Serial => chardev::serial(self, given)?,
             Setting::Jit => return Ok(jit::apply(&mut self.config.tier2, "-jit", given.value)?),
             Setting::LogItems => {
-                let log = &mut self.config.log;
-                let (items, no_chain) = (&mut log.items, &mut log.no_chain);
+                let config = &mut self.config;
+                let (items, no_chain) = (&mut config.reports.items, &mut config.no_chain);
                 let shown = add_log_items(given.origin, given.value, items, no_chain)?;
                 self.warn_of_log_items(given.origin);
                 return Ok(shown);
@@ -120,7 +120,7 @@ impl Builder {
 
     /// Some log items are those of programs.
     fn warn_of_log_items(&mut self, origin: &str) {
-        let items = self.config.log.items;
+        let items = self.config.reports.items;
         for (name, item, _) in DebugItems::NAMES {
             if items.contains(*item) && !DebugItems::STAGES.contains(*item) {
                 let warning = format!("{origin}: a machine logs nothing for `{name}` yet");
@@ -144,6 +144,9 @@ impl Builder {
             Setting::NoReboot => config.no_reboot = true,
             Setting::LogFile => config.log_file = Some(given.value.into()),
             Setting::Stats => config.stats = true,
+            Setting::PerfMap => config.reports.perf_map = true,
+            Setting::JitDump => config.reports.jitdump = true,
+            Setting::Symbols => config.symbols.push(given.file()),
             Setting::Watchdog => config.watchdog = Some(seconds(given)?),
             Setting::Monitor => given.only("none", "there is no monitor yet: use none")?,
             Setting::Display => given.only("none", "there is no display: use none")?,

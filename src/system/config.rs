@@ -7,8 +7,8 @@ use isomorph_block::Format;
 use isomorph_chardev::SocketOptions;
 use isomorph_devices::virtio::blk::Cache;
 use isomorph_engine::Tier2;
-use isomorph_linux_user::DebugItems;
 use isomorph_net::UserConfig;
+use isomorph_report::Wanted;
 use isomorph_riscv::CpuModel;
 
 use crate::system::speaker::Speaker;
@@ -193,15 +193,6 @@ pub struct Device {
     pub function: Function,
 }
 
-/// What the accelerator is to do.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct LogItems {
-    /// Stages of translation and events that are logged.
-    pub items: DebugItems,
-    /// Blocks do not jump straight to each other.
-    pub no_chain: bool,
-}
-
 /// A machine.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -249,8 +240,12 @@ pub struct Config {
     pub no_reboot: bool,
     /// What is compiled again once it is hot.
     pub tier2: Tier2,
-    /// What is logged.
-    pub log: LogItems,
+    /// What is logged, written for profilers and told at the end.
+    pub reports: Wanted,
+    /// Files with the names of guest functions.
+    pub symbols: Vec<Named>,
+    /// Blocks do not jump straight to each other.
+    pub no_chain: bool,
     /// Where logs go; standard error if not given.
     pub log_file: Option<PathBuf>,
     /// Print counts at the end.
@@ -287,7 +282,9 @@ impl Default for Config {
             rtc: RtcBase::default(),
             no_reboot: false,
             tier2: Tier2::default(),
-            log: LogItems::default(),
+            reports: Wanted::default(),
+            symbols: Vec::new(),
+            no_chain: false,
             log_file: None,
             stats: false,
             watchdog: None,

@@ -64,6 +64,18 @@ pub enum SystemError {
         /// Why, or what to do instead.
         reason: &'static str,
     },
+    /// A file that should have the names of guest functions.
+    #[error("{origin}")]
+    Symbols {
+        /// The option.
+        origin: String,
+        /// What is wrong with it.
+        #[source]
+        source: isomorph_report::SymbolError,
+    },
+    /// Something that was to be told of the run cannot be.
+    #[error(transparent)]
+    Report(#[from] isomorph_report::ReportError),
     /// A reference to something that no other option makes.
     #[error("{origin}: there is no {what} `{name}`{}", hint(.nearest))]
     NoSuch {

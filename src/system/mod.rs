@@ -33,6 +33,8 @@ use std::ffi::{OsStr, OsString};
 use std::fmt::Write;
 use std::process::ExitCode;
 
+use isomorph_report::Summary;
+
 use crate::error::CliError;
 use crate::jit;
 use crate::nearest::nearest;
@@ -62,10 +64,20 @@ enum Request {
 
 /// Does what the words after the program's name ask for; `name` is that name.
 pub fn main(name: &'static str, arguments: &[OsString]) -> Result<ExitCode, CliError> {
+    told(name, arguments, None)
+}
+
+/// As [`main`]; `summary` is told at the end.
+fn told(
+    name: &'static str,
+    arguments: &[OsString],
+    summary: Option<Summary>,
+) -> Result<ExitCode, CliError> {
     match parse(arguments)? {
         Request::Show(text) => show(&text)?,
         Request::Run(mut config, warnings) => {
             config.speaker = Speaker(name);
+            config.reports.summary = summary;
             for warning in warnings {
                 config.speaker.say(format_args!("warning: {warning}"));
             }
@@ -77,15 +89,23 @@ pub fn main(name: &'static str, arguments: &[OsString]) -> Result<ExitCode, CliE
 
 /// Does what the words after `isomorph system` ask for.
 pub fn target(words: &[OsString]) -> Result<ExitCode, CliError> {
+    chosen(words, None)
+}
+
+/// Does what the words ask for, and tells of it at the end.
+pub fn measured(words: &[OsString], summary: Summary) -> Result<ExitCode, CliError> {
+    chosen(words, Some(summary))
+}
+
+fn chosen(words: &[OsString], summary: Option<Summary>) -> Result<ExitCode, CliError> {
     match words.split_first() {
-        Some((target, arguments)) if target == "riscv64" => main(NAME, arguments),
+        Some((target, arguments)) if target == "riscv64" => told(NAME, arguments, summary),
         Some((target, _)) => {
             let given = target.to_string_lossy().into_owned();
             let nearest = nearest(&given, ["riscv64"]).map(str::to_owned);
             Err(CliError::Target { given, nearest })
         }
-        // clap requires one word.
-        None => main(NAME, &[]),
+        None => told(NAME, &[], summary),
     }
 }
 

@@ -78,6 +78,12 @@ pub enum Setting {
     Stats,
     /// What is compiled again once it is hot.
     Jit,
+    /// A map of generated code for perf.
+    PerfMap,
+    /// A dump of generated code for perf.
+    JitDump,
+    /// A file with the names of guest functions.
+    Symbols,
     /// The limit of a machine's silence.
     Watchdog,
     /// Accepted: the text says why nothing is missing.
@@ -336,6 +342,25 @@ pub const OPTIONS: &[Definition] = &[
         Some("key=value[,...]"),
         "What is compiled again once it is hot: tier2= threads= mem= without=; `help` explains \
          them; also as the variable ISOMORPH_JIT (isomorph's own)",
+    ),
+    option(
+        Setting::PerfMap,
+        &["perfmap"],
+        None,
+        "Write /tmp/perf-PID.map, so that perf names guest functions",
+    ),
+    option(
+        Setting::JitDump,
+        &["jitdump"],
+        None,
+        "Write jit-PID.dump for `perf record -k mono` and `perf inject --jit`",
+    ),
+    option(
+        Setting::Symbols,
+        &["symbols"],
+        Some("file"),
+        "Names of guest functions for perf and `isomorph explain`: an ELF file (vmlinux) or \
+         System.map; a -kernel that is an ELF file is read anyway (isomorph's own)",
     ),
     option(
         Setting::Watchdog,

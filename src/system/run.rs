@@ -9,6 +9,7 @@ use isomorph_chardev::{restore_terminal, retake_terminal};
 use isomorph_machine::{
     Ended, Life, RunError, Runner, Shutdown, Vcpu, VcpuConfig, VcpuId, Watchdog,
 };
+use isomorph_report::Told;
 use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
@@ -86,7 +87,16 @@ fn run_machine(config: Config) -> Result<ExitCode, SystemError> {
     let ended = runner.run();
     controls.sync();
     restore_terminal();
-    let ended = ended.inspect_err(|error| tell_state(error, speaker))?;
+    let ended = ended.inspect_err(|error| tell_state(error, speaker));
+    let more = ended
+        .as_ref()
+        .map_or_else(|_| Vec::new(), |ended| stats::counts(ended, &machine.board));
+    match accelerator.report(&more)? {
+        Told::Nothing => {}
+        Told::Text(text) => speaker.say(text.trim_end()),
+        Told::File(path) => speaker.say(format_args!("wrote {}", path.display())),
+    }
+    let ended = ended?;
     if wants_stats {
         let table = stats::table(&ended, &machine.board, &*accelerator);
         speaker.say(format_args!("statistics\n{}", table.trim_end()));

@@ -24,6 +24,20 @@ pub fn table(ended: &Ended, board: &Virt, accelerator: &dyn Accelerator) -> Stri
     text
 }
 
+/// What was counted beside the accelerator, by name.
+pub fn counts(ended: &Ended, board: &Virt) -> Vec<(String, u64)> {
+    let mut counts = Vec::new();
+    for vcpu in &ended.vcpus {
+        for (name, count) in vcpu.stats() {
+            counts.push((format!("vCPU {}: {name}", vcpu.id()), count));
+        }
+    }
+    let accesses = board.space().accesses().into_iter();
+    let accesses = accesses.filter(|(_, count)| *count != 0);
+    counts.extend(accesses.map(|(name, count)| (format!("accesses: {name}"), count)));
+    counts
+}
+
 fn section<N: AsRef<str>>(text: &mut String, title: &str, rows: Vec<(N, u64)>) {
     if rows.is_empty() {
         return;

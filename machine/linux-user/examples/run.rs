@@ -1,7 +1,8 @@
 //! Runs a riscv64 program: `run [-L root] [-strace] [-stats] [-int] program [argument …]`.
 #![forbid(unsafe_code)]
 
-use isomorph_linux_user::{DebugItems, RunConfig, inherited_env, run};
+use isomorph_linux_user::{RunConfig, inherited_env, run};
+use isomorph_report::DebugItems;
 
 fn main() {
     let config = RunConfig::from_exec_args(std::env::args_os()).unwrap_or_else(settings);
@@ -27,7 +28,7 @@ fn settings() -> RunConfig {
             Some("-strace") => config.strace = true,
             Some("-stats") => config.stats = true,
             Some("-nochain") => config.no_chain = true,
-            Some("-int") => config.debug_items = DebugItems::INT,
+            Some("-int") => config.reports.items = DebugItems::INT,
             _ => {
                 config.program = arg.into();
                 break;

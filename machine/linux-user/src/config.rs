@@ -1,80 +1,10 @@
 //! What a run is configured by, and how a run hands its settings to the programs it executes.
 
 use isomorph_engine::Tier2;
+use isomorph_report::Wanted;
 use std::ffi::OsString;
 use std::os::fd::RawFd;
 use std::path::PathBuf;
-
-/// Which stages of translation and which events are logged (`-d`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct DebugItems(pub u32);
-
-impl DebugItems {
-    /// Guest instructions of each translated block.
-    pub const IN_ASM: Self = Self(1);
-    /// The block's operations as the front end emitted them.
-    pub const OP: Self = Self(2);
-    /// The operations that were compiled.
-    pub const OP_OPT: Self = Self(4);
-    /// Host instructions of each translated block.
-    pub const OUT_ASM: Self = Self(8);
-    /// Guest signals and faults.
-    pub const INT: Self = Self(16);
-    /// The guest's memory map when it starts.
-    pub const PAGE: Self = Self(32);
-    /// System calls that isomorph does not implement.
-    pub const UNIMP: Self = Self(64);
-    /// System calls, as `-strace`.
-    pub const STRACE: Self = Self(128);
-
-    /// The stages of a translation.
-    pub const STAGES: Self = Self(1 | 2 | 4 | 8);
-
-    /// Every item with its name and a line of help.
-    pub const NAMES: &'static [(&'static str, Self, &'static str)] = &[
-        ("in_asm", Self::IN_ASM, "guest instructions of each block"),
-        (
-            "op",
-            Self::OP,
-            "operations of each block as the front end emitted them",
-        ),
-        (
-            "op_opt",
-            Self::OP_OPT,
-            "operations of each block as compiled",
-        ),
-        ("out_asm", Self::OUT_ASM, "host instructions of each block"),
-        ("int", Self::INT, "guest signals and faults"),
-        ("page", Self::PAGE, "the guest's memory map when it starts"),
-        (
-            "unimp",
-            Self::UNIMP,
-            "system calls that are not implemented",
-        ),
-        ("strace", Self::STRACE, "system calls"),
-    ];
-
-    /// True if any item of `other` is in `self`.
-    #[must_use]
-    pub const fn contains(self, other: Self) -> bool {
-        self.0 & other.0 != 0
-    }
-
-    /// Both sets.
-    #[must_use]
-    pub const fn union(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-
-    /// The item spelled so.
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::NAMES
-            .iter()
-            .find(|(n, ..)| *n == name)
-            .map(|(_, item, _)| *item)
-    }
-}
 
 /// Everything a run needs to know.
 #[derive(Clone, Debug, Default)]
@@ -99,8 +29,8 @@ pub struct RunConfig {
     pub cpu: Option<String>,
     /// Log system calls (`-strace`).
     pub strace: bool,
-    /// What else to log (`-d`).
-    pub debug_items: DebugItems,
+    /// What else to log (`-d`), write for profilers and tell at the end.
+    pub reports: Wanted,
     /// Where logs go; standard error if absent (`-D`).
     pub log_file: Option<PathBuf>,
     /// What is compiled again once it is hot (`--jit`).

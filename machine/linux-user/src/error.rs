@@ -76,6 +76,9 @@ pub enum RunError {
         /// Why.
         errno: Errno,
     },
+    /// Something that was to be told of the run cannot be.
+    #[error(transparent)]
+    Report(#[from] isomorph_report::ReportError),
     /// The engine could not start.
     #[error(transparent)]
     Engine(#[from] crate::cpu::EngineError),

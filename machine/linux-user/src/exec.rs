@@ -8,6 +8,7 @@ use crate::syscall::uaccess;
 use crate::task::Task;
 use isomorph_engine::{Policy, Tier2};
 use isomorph_ir::passes::{PASSES, Pass, PassSet};
+use isomorph_report::Summary;
 use std::borrow::Cow;
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
@@ -265,10 +266,7 @@ fn execute(task: &mut Task, path: &Path, argv: u64, envp: u64) -> SysResult {
     elf::Elf::read(&target.file).map_err(|error| error.errno())?;
     drop(target.file);
     let path = openable(path)?;
-    let own = task
-        .process
-        .config
-        .exec_args(path.as_os_str(), argv.clone());
+    let own = settings_for_exec(task).exec_args(path.as_os_str(), argv.clone());
     let tried = match OWN.load(Ordering::Relaxed) {
         -1 => host_execve(task, libc::AT_FDCWD, OWN_PATH.as_ref(), &own, &env),
         fd => {
@@ -284,6 +282,16 @@ fn execute(task: &mut Task, path: &Path, argv: u64, envp: u64) -> SysResult {
         Err(Errno::ENOENT) => host_execve(task, libc::AT_FDCWD, path.as_os_str(), &argv, &env),
         other => other,
     }
+}
+
+/// The settings that the next program of this process keeps. A forked child tells nothing at the
+/// end: the report is its parent's.
+fn settings_for_exec(task: &Task) -> RunConfig {
+    let mut config = RunConfig::clone(&task.process.config);
+    if !task.process.reports.is_wanted() {
+        config.reports.summary = None;
+    }
+    config
 }
 
 /// Where the host shows the running executable.
@@ -384,6 +392,7 @@ fn host_execve(
         flags as u64,
         0,
     ];
+    task.process.report();
     signal::set_mask_if_quiet(task, task.signal.mask)?;
     task.process.actions.prepare_exec();
     // SAFETY: both arrays and all strings are live and terminated.
@@ -477,12 +486,24 @@ impl RunConfig {
         number("seed", self.seed);
         number(
             "debug",
-            (self.debug_items.0 != 0).then_some(self.debug_items.0.into()),
+            (self.reports.items.0 != 0).then_some(self.reports.items.0.into()),
         );
+        number("perfmap", self.reports.perf_map.then_some(1));
+        number("jitdump", self.reports.jitdump.then_some(1));
+        if let Some(Summary::Figures { json, .. }) = &self.reports.summary {
+            number("figures", Some((*json).into()));
+        }
         number("strace", self.strace.then_some(1));
         number("stats", self.stats.then_some(1));
         number("nochain", self.no_chain.then_some(1));
         tier2_numbers(&self.tier2, number);
+        match &self.reports.summary {
+            Some(Summary::Page(path)) => option("page", path.as_os_str()),
+            Some(Summary::Figures {
+                path: Some(path), ..
+            }) => option("told", path.as_os_str()),
+            _ => {}
+        }
         if let Some(root) = &self.sysroot {
             option("root", root.as_os_str());
         }
@@ -529,7 +550,15 @@ impl RunConfig {
             b"stack" => self.stack_size = Some(number()?),
             b"va" => self.reserved_va = Some(number()?),
             b"seed" => self.seed = Some(number()?),
-            b"debug" => self.debug_items.0 = number()? as u32,
+            b"debug" => self.reports.items.0 = number()? as u32,
+            b"perfmap" => self.reports.perf_map = true,
+            b"jitdump" => self.reports.jitdump = true,
+            b"page" => self.reports.summary = Some(Summary::Page(value.into())),
+            b"figures" => {
+                let json = number()? != 0;
+                self.reports.summary = Some(Summary::Figures { json, path: None });
+            }
+            b"told" => *self.reports.summary.as_mut()?.path_slot()? = Some(value.into()),
             b"strace" => self.strace = true,
             b"stats" => self.stats = true,
             b"nochain" => self.no_chain = true,
@@ -549,6 +578,7 @@ impl RunConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use isomorph_report::Wanted;
 
     fn script(text: &str) -> Result<(String, Option<String>), Errno> {
         let string = |s: OsString| s.to_string_lossy().into_owned();
@@ -574,6 +604,14 @@ mod tests {
             seed: Some(7),
             strace: true,
             cpu: Some("rv64,zba=off".into()),
+            reports: Wanted {
+                jitdump: true,
+                summary: Some(Summary::Figures {
+                    json: true,
+                    path: Some("/tmp/f".into()),
+                }),
+                ..Wanted::default()
+            },
             tier2: Tier2 {
                 policy: Policy::Hot(Some(77)),
                 passes: passes_of(5),
@@ -585,6 +623,7 @@ mod tests {
         let back = RunConfig::from_exec_args(args).expect("recognised");
         assert_eq!(back.sysroot, config.sysroot);
         assert_eq!(back.tier2, config.tier2);
+        assert_eq!(back.reports, config.reports);
         assert_eq!(
             (back.seed, back.strace, back.cpu),
             (Some(7), true, config.cpu)

@@ -7,13 +7,15 @@ use crate::elf::{Elf, Loaded};
 use crate::errno::Errno;
 use crate::error::RunError;
 use crate::exec::{self, Target};
-use crate::log::Log;
+use crate::log::{Log, out_of_the_way};
 use crate::mm::{AddressSpace, Kind, PAGE, Request, copy_to_guest, page_up};
 use crate::random::Random;
 use crate::signal::{self, Actions, HandlerStack, SignalState};
 use crate::stack;
 use crate::task::{Image, Layout, Process, Task};
 use crate::vdso;
+use isomorph_engine::Config;
+use isomorph_report::{Reports, Summary, Symbols};
 use std::ffi::OsString;
 use std::fs::File;
 use std::os::fd::FromRawFd;
@@ -205,11 +207,36 @@ fn open_interpreter(
     Ok((file, elf))
 }
 
+/// The engine's settings for these of a run, and what is told at the end.
+fn engine_config(
+    config: &RunConfig,
+    model: &CpuModel,
+    log: &Arc<Log>,
+) -> Result<(Config, Reports<Cpu>), RunError> {
+    let log = log.clone();
+    let sink = Box::new(move |text: &str| log.write(text));
+    let guest = Cpu::new(model.clone());
+    let words = [config.program.as_os_str()].into_iter();
+    let words = words.chain(config.args.iter().map(OsString::as_os_str));
+    let words: Vec<_> = words.map(|word| word.to_string_lossy()).collect();
+    let what = (words.join(" "), Symbols::of_this_process());
+    let (observer, reports) = config.reports.start(&guest, what, sink, out_of_the_way)?;
+    let config = Config {
+        chain: !config.no_chain,
+        tier2: config.tier2,
+        observer,
+        ..Config::default()
+    };
+    Ok((config, reports))
+}
+
 /// Makes the process and its first thread.
 pub fn launch(mut config: RunConfig) -> Result<Task, RunError> {
     // The guest may change its directory.
-    for path in [&mut config.sysroot, &mut config.log_file]
+    let summary = config.reports.summary.as_mut();
+    for path in [config.sysroot.as_mut(), config.log_file.as_mut()]
         .into_iter()
+        .chain([summary.and_then(Summary::path_mut)])
         .flatten()
     {
         if let Ok(absolute) = std::path::absolute(&*path) {
@@ -265,7 +292,7 @@ pub fn launch(mut config: RunConfig) -> Result<Task, RunError> {
         argv: program.argv,
     };
     set_name(&config.program);
-    let engine_config = crate::dump::engine_config(&config, &model, &log);
+    let (engine_config, reports) = engine_config(&config, &model, &log)?;
     let engine = Engine::new(Cpu::new(model), engine_config, Box::new(mm.fetch()))?;
     let mut state = crate::cpu::State::new();
     state.pc = linker.map_or(main.entry, |linker| linker.entry);
@@ -277,6 +304,7 @@ pub fn launch(mut config: RunConfig) -> Result<Task, RunError> {
         actions: Actions::at_start(),
         image: Arc::new(image),
         log,
+        reports: Arc::new(reports),
         threads: AtomicUsize::new(1),
         unknown_syscalls: Default::default(),
     });
@@ -289,6 +317,8 @@ fn first_task(process: Arc<Process>, state: crate::cpu::State) -> Result<Task, R
         errno,
     };
     HandlerStack::new().map_err(no_memory)?.install();
+    // Measurement may have started threads.
+    process.actions.reclaim_library_signals();
     let vcpu = process.engine.new_vcpu(state)?;
     let mask = signal::host_thread_mask();
     let signal = SignalState::new(mask, vcpu.kick());

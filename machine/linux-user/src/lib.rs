@@ -16,7 +16,7 @@
 pub mod abi;
 pub mod config;
 pub mod cpu;
-mod dump;
+
 pub mod elf;
 pub mod errno;
 pub mod error;
@@ -30,15 +30,16 @@ mod random;
 mod run_loop;
 pub mod signal;
 mod stack;
+mod statistics;
 pub mod syscall;
 pub mod task;
 pub mod thread;
 mod vdso;
 
 pub use abi::riscv64 as arch;
-pub use config::{DebugItems, RunConfig, inherited_auxiliary, inherited_env};
-pub use dump::{DumpSink, observer};
+pub use config::{RunConfig, inherited_auxiliary, inherited_env};
 pub use error::RunError;
+use isomorph_report::DebugItems;
 
 /// Runs a guest program in this process. Returns only if it could not start: the guest's exit is
 /// this process's.

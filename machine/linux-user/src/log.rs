@@ -3,8 +3,15 @@
 use crate::config::RunConfig;
 use crate::error::RunError;
 use crate::syscall::reserve_fd;
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
+
+/// Moves a file out of the way of the guest's descriptors, and of its `close_range`.
+pub fn out_of_the_way(file: File) -> File {
+    let fd = reserve_fd(file.into_raw_fd());
+    // SAFETY: the descriptor is ours and nobody else's.
+    unsafe { File::from_raw_fd(fd) }
+}
 
 /// A sink for lines of text, usable from every thread.
 pub struct Log {
@@ -26,11 +33,9 @@ impl Log {
             .create(true)
             .open(path)
             .map_err(failed)?;
-        // Out of the way of the guest's descriptors, and of its `close_range`.
-        let fd = reserve_fd(file.into_raw_fd());
-        // SAFETY: the descriptor is ours and nobody else's.
-        let file = unsafe { OwnedFd::from_raw_fd(fd) };
-        Ok(Self { file: Some(file) })
+        Ok(Self {
+            file: Some(out_of_the_way(file).into()),
+        })
     }
 
     /// Writes text as it is, in one piece.

@@ -301,6 +301,7 @@ impl Process {
             actions: self.actions.duplicate(),
             image: self.image.clone(),
             log: self.log.clone(),
+            reports: self.reports.clone(),
             threads: AtomicUsize::new(1),
             unknown_syscalls: Default::default(),
         })

@@ -1,12 +1,13 @@
 //! The guest's threads and processes as isomorph sees them.
 
-use crate::config::{DebugItems, RunConfig};
-use crate::cpu::{Engine, Vcpu};
+use crate::config::RunConfig;
+use crate::cpu::{Cpu, Engine, Vcpu};
 use crate::exec;
 use crate::log::Log;
 use crate::mm::AddressSpace;
 use crate::proc_files;
 use crate::signal::{Action, Actions, Info, SignalState};
+use isomorph_report::{DebugItems, Reports, Told};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -29,6 +30,8 @@ pub struct Process {
     pub image: Arc<Image>,
     /// Where traces go.
     pub log: Arc<Log>,
+    /// What is told at the end of the run.
+    pub reports: Arc<Reports<Cpu>>,
     /// Guest threads that live.
     pub threads: AtomicUsize,
     /// How often each system call that is not implemented was tried.
@@ -109,14 +112,34 @@ impl Process {
     /// Whether `-d` asks for any of `items`.
     #[must_use]
     pub fn debug(&self, items: DebugItems) -> bool {
-        self.config.debug_items.contains(items)
+        self.config.reports.items.contains(items)
     }
 
     /// Says what is to be said when the process ends.
     pub fn about_to_end(&self) {
         if self.config.stats {
-            self.log.write(&crate::dump::statistics(self));
+            self.log.write(&crate::statistics::statistics(self));
         }
+        if let Some(path) = self.report() {
+            let path = path.display();
+            self.log.line(format_args!("isomorph: wrote {path}"));
+        }
+    }
+
+    /// Writes the page or the figures of the run, if they were asked for. The file, if it is one.
+    pub fn report(&self) -> Option<PathBuf> {
+        if !self.reports.is_wanted() {
+            return None;
+        }
+        match self.reports.finish(&self.engine.stats(), &[]) {
+            Ok(Told::Nothing) => {}
+            Ok(Told::File(path)) => return Some(path),
+            Ok(Told::Text(text)) => self.log.write(&text),
+            Err(error) => self
+                .log
+                .line(format_args!("isomorph: {}", error.with_cause())),
+        }
+        None
     }
 }
 

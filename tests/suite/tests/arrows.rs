@@ -39,10 +39,18 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "isomorph-baseline",
             "isomorph-code",
+            "isomorph-cranelift",
             "isomorph-frontend",
             "isomorph-ir",
             "isomorph-softmmu",
         ],
+    ),
+    // Timers and maps of the host, for whoever measures.
+    ("isomorph-probe", &[]),
+    // Observers of an engine: they know what it tells, and neither flags nor machines.
+    (
+        "isomorph-report",
+        &["isomorph-engine", "isomorph-ir", "isomorph-probe"],
     ),
     ("isomorph-machine", &["isomorph-softmmu"]),
     ("isomorph-block", &[]),
@@ -90,6 +98,8 @@ const ARROWS: &[(&str, &[&str])] = &[
             "isomorph-engine",
             "isomorph-frontend",
             "isomorph-ir",
+            "isomorph-probe",
+            "isomorph-report",
             "isomorph-riscv",
         ],
     ),
@@ -107,6 +117,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "isomorph-linux-user",
             "isomorph-machine",
             "isomorph-net",
+            "isomorph-report",
             "isomorph-riscv",
             "isomorph-sbi",
             "isomorph-softmmu",
@@ -114,7 +125,12 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     // The harness measures programs; it links nothing that it measures.
     ("isomorph-bench", &[]),
-    ("xtask", &[]),
+    // Random programs are made and judged where the others are.
+    (
+        "isomorph-tests",
+        &["isomorph-frontend", "isomorph-ir", "isomorph-riscv"],
+    ),
+    ("xtask", &["isomorph-tests"]),
     // Fuzz targets feed whatever reads data from outside.
     (
         "isomorph-fuzz",
@@ -138,10 +154,13 @@ const ONLY_HERE: &[(&str, &[&str])] = &[
     // Only tier 2 knows Cranelift.
     ("cranelift-codegen", &["isomorph-cranelift"]),
     ("cranelift-frontend", &["isomorph-cranelift"]),
-    // Only user mode and boards know executable files.
-    ("goblin", &["isomorph-boards", "isomorph-linux-user"]),
-    // Host code is read where a fault's address is found and where `-d out_asm` shows it.
-    ("iced-x86", &["isomorph-engine", "isomorph-linux-user"]),
+    // Executable files are known to user mode, boards, and where functions get their names.
+    (
+        "goblin",
+        &["isomorph-boards", "isomorph-linux-user", "isomorph-report"],
+    ),
+    // Host code is read where a fault's address is found and where it is shown.
+    ("iced-x86", &["isomorph-engine", "isomorph-report"]),
     // The host's system interface stays where `unsafe` is allowed.
     (
         "libc",
@@ -149,14 +168,15 @@ const ONLY_HERE: &[(&str, &[&str])] = &[
             "isomorph-code",
             "isomorph-engine",
             "isomorph-linux-user",
+            "isomorph-probe",
             "isomorph-softmmu",
         ],
     ),
     // What needs a C++ compiler is built by one stage of the tests alone.
     ("libfuzzer-sys", &["isomorph-fuzz"]),
-    // The product writes no JSON yet.
+    // The product writes JSON where it tells figures.
     ("serde", &["isomorph-bench"]),
-    ("serde_json", &["isomorph-bench"]),
+    ("serde_json", &["isomorph-bench", "isomorph-report"]),
 ];
 
 /// The crate that tests the others may depend on all of them.

@@ -11,6 +11,7 @@ const UNSAFE_CRATES: &[&str] = &[
     "backend/code",
     "backend/baseline",
     "backend/engine",
+    "backend/probe",
     "machine/linux-user",
     "softmmu",
 ];

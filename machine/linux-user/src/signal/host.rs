@@ -142,12 +142,21 @@ const PASSED_FLAGS: u64 =
 pub fn set_disposition(signo: i32, disposition: Disposition) {
     let ours = (libc::SA_SIGINFO | libc::SA_ONSTACK) as u64 | SA_RESTORER;
     let (handler, flags) = match disposition {
+        _ if signo == isomorph_probe::SIGNAL && isomorph_probe::running() => {
+            SHARED.store(shared_code(disposition), Ordering::Relaxed);
+            let handler = on_shared as *const () as usize;
+            (handler, ours | libc::SA_RESTART as u64)
+        }
         Disposition::Default => (libc::SIG_DFL, SA_RESTORER),
         Disposition::Ignore => (libc::SIG_IGN, SA_RESTORER),
         Disposition::Handler(flags) => {
             (on_signal as *const () as usize, ours | flags & PASSED_FLAGS)
         }
     };
+    set_action(signo, handler, flags);
+}
+
+fn set_action(signo: i32, handler: usize, flags: u64) {
     let restorer = isomorph_restore_rt as *const () as usize;
     let action = KernelAction {
         handler,
@@ -166,6 +175,35 @@ pub fn set_disposition(signo: i32, disposition: Disposition) {
             8_usize,
         )
     };
+}
+
+/// What the guest wants done about the signal that it shares with samples of CPU time.
+static SHARED: AtomicU32 = AtomicU32::new(0);
+
+const fn shared_code(disposition: Disposition) -> u32 {
+    match disposition {
+        Disposition::Default => 0,
+        Disposition::Ignore => 1,
+        Disposition::Handler(_) => 2,
+    }
+}
+
+/// Takes samples of CPU time; others of this signal are the guest's. Async-signal-safe.
+unsafe extern "C" fn on_shared(signo: i32, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    // SAFETY: the handler's own arguments.
+    if unsafe { isomorph_probe::note(info, context) } {
+        return;
+    }
+    match SHARED.load(Ordering::Relaxed) {
+        0 => {
+            set_action(signo, libc::SIG_DFL, SA_RESTORER);
+            // SAFETY: plain system calls; the signal arrives when the handler returns.
+            unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), libc::gettid(), signo) };
+        }
+        1 => {}
+        // SAFETY: as this handler.
+        _ => unsafe { on_signal(signo, info, context) },
+    }
 }
 
 /// True if the host ignores signal `signo`.

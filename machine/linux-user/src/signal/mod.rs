@@ -115,6 +115,9 @@ impl Actions {
             if slot_of(signo) != ASYNC_SLOT {
                 set_disposition(signo, Disposition::Handler(0));
             }
+            if signo == isomorph_probe::SIGNAL && isomorph_probe::running() {
+                set_disposition(signo, disposition(action));
+            }
         }
         drop(table);
         actions

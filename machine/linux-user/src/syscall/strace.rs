@@ -7,10 +7,11 @@ use super::flags;
 use super::kind::{FlagSet, Kind};
 use super::table::{self, Entry};
 use super::{ALREADY_SET, missing, serve, uaccess};
-use crate::config::{DebugItems, RunConfig};
+use crate::config::RunConfig;
 use crate::errno::{Errno, SysResult};
 use crate::task::Task;
 use core::fmt::{self, Display, Formatter, Write};
+use isomorph_report::DebugItems;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI32, Ordering};
 
@@ -51,8 +52,8 @@ const NEVER_RETURNS: &str = "exit_group";
 
 impl Trace {
     fn new(config: &RunConfig) -> Option<Self> {
-        let calls = config.strace || config.debug_items.contains(DebugItems::STRACE);
-        let any = calls || config.debug_items.contains(DebugItems::UNIMP);
+        let calls = config.strace || config.reports.items.contains(DebugItems::STRACE);
+        let any = calls || config.reports.items.contains(DebugItems::UNIMP);
         any.then(|| Self {
             calls,
             open: AtomicI32::new(0),
