@@ -1,7 +1,7 @@
 //! Debian's packages: those of this machine, and those of other architectures and releases.
 //!
 //! Invariants: the mirror's address comes from the machine's own apt configuration; the private
-//! apt state never touches the machine's; only [`ensure_host`] installs anything.
+//! apt state never touches the machine's; only [`ensure`] installs anything.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -33,7 +33,12 @@ const HOST_PACKAGES: &[&str] = &[
 
 /// Installs what is missing of the host's packages; without root, names them.
 pub fn ensure_host() -> Result<()> {
-    let missing: Vec<String> = HOST_PACKAGES
+    ensure(HOST_PACKAGES)
+}
+
+/// Installs what is missing of these packages; without root, names them.
+pub fn ensure(packages: &[&str]) -> Result<()> {
+    let missing: Vec<String> = packages
         .iter()
         .filter(|package| !installed(package))
         .map(|package| (*package).to_owned())

@@ -67,7 +67,7 @@ impl Pane {
             title: "CLIF",
             lines: text
                 .lines()
-                .map(|line| (pc(line), line.to_owned()))
+                .map(|line| (pc(line), unpadded(line)))
                 .collect(),
         }
     }
@@ -89,6 +89,20 @@ impl Pane {
     /// Guest instructions that lines are of.
     pub fn instructions(&self) -> BTreeSet<u64> {
         self.lines.iter().filter_map(|(pc, _)| *pc).collect()
+    }
+}
+
+/// A line of CLIF without the column of source locations.
+fn unpadded(line: &str) -> String {
+    let rest = match line.starts_with('@') {
+        true => line.split_once(' ').map_or("", |(_, rest)| rest),
+        false => line,
+    };
+    let rest = rest.trim_start();
+    let mut outer = ["block", "function", "}"].into_iter();
+    match outer.any(|start| rest.starts_with(start)) {
+        true => rest.to_owned(),
+        false => format!("    {rest}"),
     }
 }
 
