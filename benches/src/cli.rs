@@ -4,11 +4,29 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
+/// What is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Task {
+    /// Programs in user mode.
+    Programs,
+    /// Machines that boot.
+    Machines,
+    /// Programs, with each pass of tier 2 switched off in turn.
+    Passes,
+}
+
+/// The tasks by their names.
+const TASKS: [(&str, Task); 3] = [
+    ("programs", Task::Programs),
+    ("boot", Task::Machines),
+    ("passes", Task::Passes),
+];
+
 /// What to run and where to put the results.
 #[derive(Debug)]
 pub struct Options {
-    /// Boot machines instead of running programs.
-    pub machines: bool,
+    /// What is measured.
+    pub task: Task,
     /// Only these groups; all when empty.
     pub groups: Vec<String>,
     /// Only these workloads; all when empty.
@@ -19,6 +37,10 @@ pub struct Options {
     pub quick: bool,
     /// The emulator under test.
     pub emulator: Option<PathBuf>,
+    /// What the emulator under test is told with `--jit`.
+    pub jit: Option<String>,
+    /// Measure the emulator under test without tier 2, too.
+    pub tiers: bool,
     /// Further QEMUs to compare with, beside those installed and fetched: those given, and the one
     /// among the inputs of the tests.
     pub qemus: Vec<PathBuf>,
@@ -63,9 +85,12 @@ fn command() -> Command {
         .about("Native, QEMU and isomorph side by side: CPU time, medians, ratios")
         .arg(
             Arg::new("suite")
-                .value_parser(["programs", "boot"])
+                .value_parser(TASKS.map(|(name, _)| name))
                 .default_value("programs")
-                .help("Programs in user mode, or machines that boot"),
+                .help(
+                    "Programs in user mode, machines that boot, or programs with each pass of \
+                     tier 2 switched off in turn",
+                ),
         )
         .arg(many("group", "Only the workloads of this group"))
         .arg(many("workload", "Only this workload"))
@@ -79,6 +104,13 @@ fn command() -> Command {
         .arg(flag("quick", "A fifth of the work, once"))
         .arg(flag("list", "Print the workloads and end"))
         .arg(flag("no-fetch", "Use only the QEMUs installed or given"))
+        .arg(
+            Arg::new("jit")
+                .long("jit")
+                .value_name("SETTING")
+                .help("What isomorph is told with --jit, such as tier2=1000,without=hoist"),
+        )
+        .arg(flag("no-tiers", "No column for tier 1 alone"))
         .arg(path(
             "emulator",
             "The emulator under test [default: isomorph of the same build]",
@@ -127,11 +159,13 @@ fn options(matches: &ArgMatches) -> Options {
         .into_iter()
         .flatten()
         .cloned();
-    let machines = matches
-        .get_one::<String>("suite")
-        .is_some_and(|suite| suite == "boot");
+    let suite = matches.get_one::<String>("suite");
+    let task = TASKS
+        .iter()
+        .find(|(name, _)| suite.is_some_and(|suite| suite == name));
+    let task = task.map_or(Task::Programs, |(_, task)| *task);
     Options {
-        machines,
+        task,
         groups: texts("group"),
         workloads: texts("workload"),
         runs: matches
@@ -139,7 +173,11 @@ fn options(matches: &ArgMatches) -> Options {
             .map_or(default_runs, |&runs| usize::from(runs)),
         quick,
         emulator: one("emulator").or_else(emulator_beside_this),
-        qemus: given.chain(prepared.filter(|_| !machines)).collect(),
+        qemus: given
+            .chain(prepared.filter(|_| task != Task::Machines))
+            .collect(),
+        jit: matches.get_one::<String>("jit").cloned(),
+        tiers: !matches.get_flag("no-tiers"),
         fetch: !matches.get_flag("no-fetch"),
         roots: (riscv64.is_dir() && amd64.is_dir()).then_some((riscv64, amd64)),
         out: one("out").unwrap_or_else(|| repository.join("target/bench/results")),

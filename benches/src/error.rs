@@ -46,6 +46,9 @@ pub enum Error {
     /// No workload is left after `--group` and `--workload`.
     #[error("no workload of that name or group; --list shows them all")]
     NothingToRun,
+    /// The emulator under test is not there, or has no passes to switch off.
+    #[error("there is no emulator with passes: build isomorph, or name it with --emulator")]
+    NoPasses,
     /// The machine's apt configuration names no archive.
     #[error("apt knows no archive to fetch packages from")]
     NoMirror,

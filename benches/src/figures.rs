@@ -39,6 +39,8 @@ pub struct SubjectFigures {
     pub qemu: bool,
     /// Whether it is the emulator under test.
     pub under_test: bool,
+    /// Whether it is the emulator under test without tier 2.
+    pub tier1: bool,
 }
 
 /// One workload's figures.
@@ -56,6 +58,8 @@ pub struct Row {
     pub to_native: Option<f64>,
     /// CPU time of the fastest QEMU over native's.
     pub qemu_to_native: Option<f64>,
+    /// CPU time of the emulator under test, compiling included, over that of its tier 1 alone.
+    pub to_tier1: Option<f64>,
 }
 
 /// One subject's figures on one workload.
@@ -82,6 +86,8 @@ pub struct GroupFigures {
     pub to_native: Option<f64>,
     /// Mean of `qemu_to_native`, likewise.
     pub qemu_to_native: Option<f64>,
+    /// Mean of `to_tier1`, likewise.
+    pub to_tier1: Option<f64>,
     /// The promised ceiling of `to_qemu`.
     pub target: Option<f64>,
 }
@@ -93,6 +99,13 @@ pub struct Translation {
     pub guest_instructions: u64,
     /// Microseconds per guest instruction, all in, by emulator.
     pub us_per_instruction: BTreeMap<String, f64>,
+}
+
+impl SubjectFigures {
+    /// Whether it is the machine itself.
+    fn is_native(&self) -> bool {
+        !self.qemu && !self.under_test && !self.tier1
+    }
 }
 
 impl Cell {
@@ -142,7 +155,8 @@ pub fn row(
             .filter(move |(subject, _)| wanted(subject))
             .filter_map(|(_, cell)| cell.cpu_ms)
     };
-    let native = times(|subject| !subject.qemu && !subject.under_test).next();
+    let native = times(SubjectFigures::is_native).next();
+    let tier1 = times(|subject| subject.tier1).next();
     let tested = times(|subject| subject.under_test).next();
     let qemu = times(|subject| subject.qemu).min_by(f64::total_cmp);
     Row {
@@ -151,6 +165,7 @@ pub fn row(
         to_qemu: ratio(tested, qemu),
         to_native: ratio(tested, native),
         qemu_to_native: ratio(qemu, native),
+        to_tier1: ratio(tested, tier1),
         cells,
     }
 }
@@ -182,6 +197,7 @@ fn group_figures(rows: &[Row], group: Group) -> Option<GroupFigures> {
         to_qemu: mean(|row| row.to_qemu),
         to_native: mean(|row| row.to_native),
         qemu_to_native: mean(|row| row.qemu_to_native),
+        to_tier1: mean(|row| row.to_tier1),
         target: group.target(),
     })
 }
@@ -221,6 +237,7 @@ mod tests {
             version: String::new(),
             qemu: label.starts_with("qemu"),
             under_test: label == "isomorph",
+            tier1: label == "tier 1",
         }
     }
 
@@ -239,14 +256,15 @@ mod tests {
 
     #[test]
     fn the_bar_is_the_fastest_qemu() {
-        let subjects = ["native", "qemu a", "qemu b", "isomorph"].map(subject);
-        let cells = [100_000, 900_000, 600_000, 150_000]
+        let subjects = ["native", "qemu a", "qemu b", "tier 1", "isomorph"].map(subject);
+        let cells = [100_000, 900_000, 600_000, 300_000, 150_000]
             .map(|us| Cell::new(&[us]))
             .to_vec();
         let row = row("x", Group::Calls, &subjects, cells);
         assert_eq!(row.to_qemu, Some(0.25));
         assert_eq!(row.to_native, Some(1.5));
         assert_eq!(row.qemu_to_native, Some(6.0));
+        assert_eq!(row.to_tier1, Some(0.5));
     }
 
     #[test]

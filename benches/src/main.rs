@@ -15,6 +15,7 @@ mod machines;
 mod measure;
 mod once;
 mod packages;
+mod passes;
 mod programs;
 mod report;
 mod subjects;
@@ -23,14 +24,17 @@ mod workloads;
 
 use std::process::ExitCode;
 
+use cli::Task;
+
 fn main() -> ExitCode {
     let options = match cli::parse() {
         Ok(options) => options,
         Err(usage) => usage.exit(),
     };
-    let failures = match options.machines {
-        true => machines::run(&options).map(|results| results.failures()),
-        false => suite::run(&options).map(|results| results.failures()),
+    let failures = match options.task {
+        Task::Machines => machines::run(&options).map(|results| results.failures()),
+        Task::Programs => suite::run(&options).map(|results| results.failures()),
+        Task::Passes => passes::run(&options).map(|results| results.failures()),
     };
     match failures {
         Ok(0) => ExitCode::SUCCESS,

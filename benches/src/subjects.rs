@@ -17,6 +17,8 @@ pub enum Kind {
     Native,
     /// A QEMU to compare with.
     Qemu,
+    /// The emulator under test, told to do something else: a column to compare with.
+    Variant,
     /// The emulator under test.
     UnderTest,
 }
@@ -90,12 +92,8 @@ impl Subject {
     /// The emulator under test; one that is not called `isomorph` takes QEMU's arguments.
     pub fn under_test(path: &Path) -> Result<Self, Error> {
         let mut prefix = vec![OsString::from(path)];
-        let name = path
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        if name == "isomorph" {
+        let name = file_name(path);
+        if is_isomorph(path) {
             prefix.push("run".into());
         }
         let version = version(path)?.lines().next().unwrap_or_default().to_owned();
@@ -112,11 +110,26 @@ impl Subject {
         })
     }
 
+    /// The same emulator with `--jit`.
+    pub fn with_jit(mut self, setting: Option<&str>) -> Self {
+        let words = setting.into_iter().flat_map(|setting| ["--jit", setting]);
+        self.prefix.extend(words.map(OsString::from));
+        self
+    }
+
+    /// The same emulator as a column of its own to compare with.
+    pub fn variant(mut self, label: &str, setting: &str) -> Self {
+        self = self.with_jit(Some(setting));
+        label.clone_into(&mut self.label);
+        self.kind = Kind::Variant;
+        self
+    }
+
     /// A workload of ours under this subject.
     pub fn own(&self, built: &Built, argument: Option<&str>) -> Prepared {
         let program = match self.kind {
             Kind::Native => &built.native,
-            Kind::Qemu | Kind::UnderTest => &built.riscv64,
+            Kind::Qemu | Kind::Variant | Kind::UnderTest => &built.riscv64,
         };
         let mut line = vec![OsString::from(program)];
         line.extend(argument.map(OsString::from));
@@ -127,11 +140,11 @@ impl Subject {
     pub fn debian(&self, program: &Program, roots: &Roots) -> Prepared {
         let root = match self.kind {
             Kind::Native => &roots.amd64,
-            Kind::Qemu | Kind::UnderTest => &roots.riscv64,
+            Kind::Qemu | Kind::Variant | Kind::UnderTest => &roots.riscv64,
         };
         let mut line = match self.kind {
             Kind::Native => native_line(program, roots),
-            Kind::Qemu | Kind::UnderTest => {
+            Kind::Qemu | Kind::Variant | Kind::UnderTest => {
                 vec!["-L".into(), root.into(), root.join(program.path).into()]
             }
         };
@@ -193,6 +206,16 @@ fn native_line(program: &Program, roots: &Roots) -> Vec<OsString> {
         libraries,
         path.into(),
     ]
+}
+
+fn file_name(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default();
+    name.to_string_lossy().into_owned()
+}
+
+/// Whether an emulator takes isomorph's own options.
+pub fn is_isomorph(path: &Path) -> bool {
+    file_name(path) == "isomorph"
 }
 
 fn version(emulator: &Path) -> Result<String, Error> {

@@ -54,7 +54,11 @@ pub fn run(options: &Options) -> Result<Results, Error> {
     Ok(results)
 }
 
-fn chosen(options: &Options) -> Vec<Workload> {
+/// The column of the emulator under test without tier 2.
+const TIER_1: &str = "tier 1";
+
+/// The workloads that the options name.
+pub fn chosen(options: &Options) -> Vec<Workload> {
     let wanted = |names: &[String], name: &str| names.is_empty() || names.iter().any(|n| n == name);
     let all = WORKLOADS
         .iter()
@@ -62,7 +66,8 @@ fn chosen(options: &Options) -> Vec<Workload> {
     all.copied().collect()
 }
 
-struct Suite<'a> {
+/// Subjects and what they need.
+pub struct Suite<'a> {
     options: &'a Options,
     workshop: Workshop,
     subjects: Vec<Subject>,
@@ -72,7 +77,6 @@ struct Suite<'a> {
 
 impl<'a> Suite<'a> {
     fn prepare(options: &'a Options, chosen: &[Workload]) -> Result<Self, Error> {
-        let workshop = Workshop::open(&options.repository)?;
         let mut subjects = vec![Subject::native()];
         subjects.extend(subjects::qemus(
             &options.repository,
@@ -80,8 +84,22 @@ impl<'a> Suite<'a> {
             options.fetch,
         ));
         if let Some(path) = &options.emulator {
-            subjects.push(Subject::under_test(path)?);
+            let tested = Subject::under_test(path)?;
+            if options.tiers && subjects::is_isomorph(path) {
+                subjects.push(tested.clone().variant(TIER_1, "tier2=off"));
+            }
+            subjects.push(tested.with_jit(options.jit.as_deref()));
         }
+        Self::with_subjects(options, chosen, subjects)
+    }
+
+    /// As [`Suite::prepare`], with these subjects.
+    pub fn with_subjects(
+        options: &'a Options,
+        chosen: &[Workload],
+        subjects: Vec<Subject>,
+    ) -> Result<Self, Error> {
+        let workshop = Workshop::open(&options.repository)?;
         let figures = subjects.iter().map(describe).collect();
         let debian = chosen.iter().any(|w| matches!(w.source, Source::Debian(_)));
         let roots = match (&options.roots, debian) {
@@ -125,7 +143,7 @@ impl<'a> Suite<'a> {
 
     /// Measures one workload under every subject, interleaved; the inner error says why it cannot
     /// be run on this machine.
-    fn measure(&self, workload: &Workload) -> Result<Result<Row, NotRun>, Error> {
+    pub fn measure(&self, workload: &Workload) -> Result<Result<Row, NotRun>, Error> {
         let prepared = match self.prepare_all(workload)? {
             Ok(prepared) => prepared,
             Err(reason) => return Ok(Err(reason)),
@@ -216,7 +234,7 @@ impl<'a> Suite<'a> {
         let count = translated(qemu, &built, functions)? - translated(qemu, &built, 0)?;
         let cells = once.cells.iter().zip(&base.cells).zip(&self.figures);
         let us_per_instruction = cells
-            .filter(|(_, subject)| subject.qemu || subject.under_test)
+            .filter(|(_, subject)| subject.qemu || subject.under_test || subject.tier1)
             .filter_map(|((once, base), subject)| {
                 let us = (once.cpu_ms? - base.cpu_ms?) * 1000.0;
                 Some((subject.label.clone(), us / count as f64))
@@ -265,6 +283,7 @@ fn describe(subject: &Subject) -> SubjectFigures {
         version: subject.version.clone(),
         qemu: subject.kind == Kind::Qemu,
         under_test: subject.kind == Kind::UnderTest,
+        tier1: subject.kind == Kind::Variant && subject.label == TIER_1,
     }
 }
 

@@ -47,18 +47,19 @@ pub fn document(results: &Results) -> String {
 fn group_table(text: &mut String, groups: &[GroupFigures]) {
     text.push_str(
         "| group (geometric mean) | workloads | × fastest QEMU | promised | × native | \
-         fastest QEMU × native |\n|---|--:|--:|--:|--:|--:|\n",
+         fastest QEMU × native | tier 2 / tier 1 |\n|---|--:|--:|--:|--:|--:|--:|\n",
     );
     for group in groups {
         let _ = writeln!(
             text,
-            "| {} | {} | {} | {} | {} | {} |",
+            "| {} | {} | {} | {} | {} | {} | {} |",
             group.group,
             group.workloads,
             verdict(group.to_qemu, group.target),
             number(group.target),
             number(group.to_native),
             number(group.qemu_to_native),
+            verdict(group.to_tier1, None),
         );
     }
     text.push('\n');
@@ -77,8 +78,8 @@ fn workload_table(text: &mut String, results: &Results) {
     for subject in &results.subjects {
         let _ = write!(text, " {} ms |", subject.label);
     }
-    text.push_str(" × fastest QEMU | × native |\n|---|---|");
-    text.push_str(&"--:|".repeat(results.subjects.len() + 2));
+    text.push_str(" × fastest QEMU | × native | tier 2 / tier 1 |\n|---|---|");
+    text.push_str(&"--:|".repeat(results.subjects.len() + 3));
     text.push('\n');
     for row in &results.rows {
         workload_row(text, row);
@@ -99,9 +100,10 @@ fn workload_row(text: &mut String, row: &Row) {
     }
     let _ = writeln!(
         text,
-        " {} | {} |",
+        " {} | {} | {} |",
         verdict(row.to_qemu, None),
-        number(row.to_native)
+        number(row.to_native),
+        verdict(row.to_tier1, None)
     );
 }
 
