@@ -19,6 +19,9 @@ const S0: usize = 8;
 const S0_OFFSET: u64 = 0x800;
 const SP_OFFSET: u64 = 0x100;
 
+/// Registers that straight-line programs never write.
+const KEPT: u32 = 1 << SP | 1 << TP | 1 << S0;
+
 /// Operands that one choice of an instruction may try.
 const TRIES: u32 = 200;
 
@@ -90,6 +93,11 @@ fn is_memory(op: Op) -> bool {
     info.operands.contains("({rs1})") && !info.semantic.starts_with("prefetch")
 }
 
+/// Bytes of an instruction.
+fn length(op: Op) -> usize {
+    if op.info().value & 3 == 3 { 4 } else { 2 }
+}
+
 fn is_branch(op: Op) -> bool {
     op.info().args.iter().any(|arg| arg.kind == Kind::Target)
 }
@@ -126,10 +134,10 @@ impl Generator {
         let mut done = 0;
         while done < insns {
             let op = self.ops[random.below(self.ops.len())];
-            let Some(bits) = operands(op, &mut random) else {
+            let Some(bits) = operands(op, &mut random, KEPT) else {
                 continue;
             };
-            let len = if op.info().value & 3 == 3 { 4 } else { 2 };
+            let len = length(op);
             if is_branch(op) {
                 done += self.branch(op, bits, &mut random, &mut code);
             } else {
@@ -144,17 +152,21 @@ impl Generator {
         }
     }
 
-    /// A branch over one instruction that is no branch; answers how many were added.
-    fn branch(&self, op: Op, bits: u32, random: &mut Random, code: &mut Vec<u8>) -> usize {
-        let skipped = loop {
+    /// An instruction that is no branch, and writes none of the `kept` registers (a bit each).
+    pub fn instruction(&self, random: &mut Random, kept: u32) -> Vec<u8> {
+        loop {
             let op = self.ops[random.below(self.ops.len())];
             if !is_branch(op)
-                && let Some(bits) = operands(op, random)
+                && let Some(bits) = operands(op, random, kept)
             {
-                let len = if op.info().value & 3 == 3 { 4 } else { 2 };
-                break bits.to_le_bytes()[..len].to_vec();
+                return bits.to_le_bytes()[..length(op)].to_vec();
             }
-        };
+        }
+    }
+
+    /// A branch over one instruction that is no branch; answers how many were added.
+    fn branch(&self, op: Op, bits: u32, random: &mut Random, code: &mut Vec<u8>) -> usize {
+        let skipped = self.instruction(random, KEPT);
         let wide = op.info().value & 3 == 3;
         let own = if wide { 4 } else { 2 };
         let distance = (own + skipped.len()) as u32;
@@ -171,7 +183,7 @@ impl Generator {
 }
 
 /// Random operands that keep the program's promises.
-fn operands(op: Op, random: &mut Random) -> Option<u32> {
+fn operands(op: Op, random: &mut Random, kept: u32) -> Option<u32> {
     let info = op.info();
     for _ in 0..TRIES {
         let bits = random.word() as u32 & !info.mask | info.value;
@@ -180,14 +192,14 @@ fn operands(op: Op, random: &mut Random) -> Option<u32> {
         } else {
             bits & 0xffff
         };
-        if keeps_promises(op, bits) {
+        if keeps_promises(op, bits, kept) {
             return Some(bits);
         }
     }
     None
 }
 
-fn keeps_promises(op: Op, bits: u32) -> bool {
+fn keeps_promises(op: Op, bits: u32, kept: u32) -> bool {
     let info = op.info();
     let decoded = if info.value & 3 == 3 {
         isomorph_riscv::decode::decode_w32(bits)
@@ -201,7 +213,7 @@ fn keeps_promises(op: Op, bits: u32) -> bool {
         .args
         .iter()
         .find(|arg| arg.name == "rd" && arg.kind == Kind::Xreg);
-    if rd.is_some_and(|rd| matches!((rd.value)(bits) as usize, SP | TP | S0)) {
+    if rd.is_some_and(|rd| kept >> (rd.value)(bits) & 1 != 0) {
         return false;
     }
     if is_memory(op) {
@@ -235,7 +247,8 @@ fn csr_is_harmless(op: Op, bits: u32) -> bool {
     }
 }
 
-fn start(random: &mut Random, pc: u64, tp: u64) -> Situation {
+/// Random registers and data; `sp` and `s0` hold addresses of data.
+pub(crate) fn start(random: &mut Random, pc: u64, tp: u64) -> Situation {
     let mut state = State::new();
     for x in state.x.iter_mut().skip(1) {
         *x = integer(random);
@@ -321,6 +334,13 @@ fn float(random: &mut Random) -> u64 {
 /// All extensions whose results are the same on every implementation.
 pub fn every_feature() -> Features {
     Riscv64::default().cpu.features()
+}
+
+/// Those without floating point, and of them those that are no atomics, registers or caches.
+pub fn integer_features(features: Features) -> (Features, Features) {
+    let integer = features.without(ext::F | ext::D | ext::ZFA | ext::ZFHMIN);
+    let others = ext::A | ext::ZACAS | ext::ZAWRS | ext::ZICSR | ext::ZICBOM | ext::ZICBOZ;
+    (integer, integer.without(others))
 }
 
 /// What the emulators of Debian's older packages have.

@@ -6,6 +6,9 @@ use std::process::Command;
 
 use crate::paths::Paths;
 
+/// The variable that says which code isomorph compiles again, and when.
+pub const JIT: &str = "ISOMORPH_JIT";
+
 /// A program that runs riscv64 programs, and the words that it wants before theirs.
 #[derive(Debug, Clone)]
 pub struct Emulator {
@@ -14,6 +17,8 @@ pub struct Emulator {
     pub program: PathBuf,
     /// Its arguments before the guest program.
     pub arguments: Vec<String>,
+    /// What the translator is told about its tiers, as `ISOMORPH_JIT`.
+    pub jit: Option<String>,
     /// It cannot execute foreign children by itself: register it with binfmt_misc for them.
     pub binfmt: bool,
 }
@@ -25,6 +30,7 @@ impl Emulator {
         Self {
             program: paths.isomorph(),
             arguments,
+            jit: None,
             binfmt: false,
         }
     }
@@ -34,6 +40,7 @@ impl Emulator {
         Self {
             program: paths.qemu(),
             arguments: Vec::new(),
+            jit: None,
             binfmt: true,
         }
     }
@@ -45,14 +52,29 @@ impl Emulator {
         Self {
             program,
             arguments: words.collect(),
+            jit: None,
             binfmt,
         }
     }
 
     /// A command that runs `guest` under this emulator, outside any root tree.
     pub fn command(&self, guest: &Path) -> Command {
-        let mut command = Command::new(&self.program);
+        let mut command = self.start();
         command.args(&self.arguments).arg(guest);
+        command
+    }
+
+    /// The same emulator with this setting of the translator, if there is one.
+    pub fn with_jit(mut self, setting: Option<&str>) -> Self {
+        self.jit = setting.map(str::to_owned);
+        self
+    }
+
+    fn start(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        if let Some(setting) = &self.jit {
+            command.env(JIT, setting);
+        }
         command
     }
 
@@ -61,7 +83,7 @@ impl Emulator {
         if options.is_empty() {
             return self.command(guest);
         }
-        let mut command = Command::new(&self.program);
+        let mut command = self.start();
         command.arg0("qemu-riscv64").args(options).arg(guest);
         command
     }

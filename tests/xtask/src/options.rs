@@ -14,6 +14,7 @@ Options of `test`:
   --emulator 'COMMAND'   run guests under COMMAND instead of `isomorph run`; in the stages `boot`
                          and `disk` it is what `cargo xtask boot` takes
   --binfmt               COMMAND needs binfmt_misc for foreign children (a private one is made)
+  --jit SETTING          what the translator is told in all of it: tier2=off, tier2=always, tier2=N
   --filter TEXT          only tests whose name contains TEXT (in stages with a table of tests)
 
 Options of `boot`, whose emulators all answer to the options of `qemu-system-riscv64`:
@@ -33,9 +34,11 @@ Options of `boot`, whose emulators all answer to the options of `qemu-system-ris
   --json                 figures as one JSON object a run
   -- ARGUMENTS           further arguments for the emulator
 
-Stages: fmt clippy cargo demo guest-c qemu sysroot debian torture crash random
-        stress fuzz boot disk controls
+Stages: fmt clippy cargo demo page guest-c qemu sysroot debian torture crash random
+        flow tiers stress fuzz boot disk controls
 
+ISOMORPH_SEED repeats a run of `random` or `flow`; ISOMORPH_PROGRAMS says how many programs
+`flow` has (400), ISOMORPH_SECTIONS (0..8) which parts of them, ISOMORPH_BLOCKS (50) their size.
 ISOMORPH_FUZZ_SECONDS says how long each target of `fuzz` runs (60).
 
 The inputs live in target/test-inputs, or where ISOMORPH_TEST_CACHE says.
@@ -65,6 +68,8 @@ pub struct Options {
     pub emulator: Option<String>,
     /// The emulator needs binfmt_misc.
     pub binfmt: bool,
+    /// What the translator is told in all that is run.
+    pub jit: Option<String>,
     /// Only tests whose name contains this.
     pub filter: String,
     /// The stages to run, or the arguments for the benches or for `boot`.
@@ -83,6 +88,7 @@ impl Options {
             task,
             emulator,
             binfmt: false,
+            jit: None,
             filter,
             rest: Vec::new(),
         };
@@ -100,6 +106,7 @@ impl Options {
             };
             match word.as_str() {
                 "--emulator" => options.emulator = Some(value()?),
+                "--jit" => options.jit = Some(value()?),
                 "--filter" => options.filter = value()?,
                 "--binfmt" => options.binfmt = true,
                 stage if STAGES.iter().any(|(name, _)| *name == stage) => {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::apt;
-use crate::emulator::Emulator;
+use crate::emulator::{Emulator, JIT};
 use crate::error::Result;
 use crate::inputs;
 
@@ -39,6 +39,8 @@ pub struct Sandbox {
     root: PathBuf,
     /// The words before the program's path inside the tree; empty if it runs natively.
     prefix: Vec<String>,
+    /// The emulator's setting of the translator.
+    jit: Option<String>,
     /// Whether the kernel must be told to run foreign programs under the emulator.
     register: bool,
     /// Whether files inside may belong to others than root.
@@ -51,6 +53,7 @@ impl Sandbox {
         Self {
             root: root.to_owned(),
             prefix: Vec::new(),
+            jit: None,
             register: false,
             users: false,
         }
@@ -65,6 +68,7 @@ impl Sandbox {
         Ok(Self {
             root: root.to_owned(),
             prefix,
+            jit: emulator.jit.clone(),
             register: emulator.binfmt,
             users: false,
         })
@@ -108,6 +112,9 @@ impl Sandbox {
             ("TZ", "UTC"),
             ("USER", "root"),
         ]);
+        if let Some(setting) = &self.jit {
+            command.env(JIT, setting);
+        }
         command
     }
 }

@@ -110,7 +110,8 @@ impl CodeSource for Code<'_> {
     }
 }
 
-struct GuestHelpers;
+/// The helpers of a program's guest.
+pub(crate) struct GuestHelpers;
 
 impl Helpers for GuestHelpers {
     fn helper(&mut self, index: u32, bytes: &mut [u8], fp: &mut FpEnv, args: [u64; 3]) -> u64 {
@@ -128,13 +129,14 @@ impl Helpers for GuestHelpers {
 }
 
 /// The state as its bytes lie in memory.
-fn to_bytes(state: &State) -> Vec<u8> {
+pub(crate) fn to_bytes(state: &State) -> Vec<u8> {
     let rest = [state.pc, state.frm, state.fflags];
     let words = state.x.iter().chain(&state.f).chain(&rest);
     words.flat_map(|word| word.to_le_bytes()).collect()
 }
 
-fn from_bytes(bytes: &[u8]) -> State {
+/// [`to_bytes`] undone.
+pub(crate) fn from_bytes(bytes: &[u8]) -> State {
     let mut words = bytes.chunks_exact(8).map(|chunk| {
         let mut word = [0; 8];
         word.copy_from_slice(chunk);

@@ -30,6 +30,7 @@ use isomorph_riscv::State;
 use isomorph_riscv::state::{F_NAMES, X_NAMES};
 
 pub use interp::Interpreter;
+pub(crate) use interp::{GuestHelpers, from_bytes, to_bytes};
 pub use parse::{RowError, parse};
 
 /// Address of the instruction.

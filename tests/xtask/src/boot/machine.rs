@@ -5,6 +5,7 @@ use std::process::Command;
 
 use super::options::{Bios, BootOptions, Choice, Format, Transport};
 use super::recipes::Files;
+use crate::emulator::JIT;
 use crate::paths::Paths;
 
 /// RAM of a guest that only has the initramfs, and of one with a disk, in MiB.
@@ -16,6 +17,7 @@ const MEMORY_WITH_DISK: u32 = 1024;
 pub struct Emulator {
     program: PathBuf,
     arguments: &'static [&'static str],
+    jit: Option<String>,
     /// Properties that its PCI network card needs: QEMU's wants a boot ROM that Debian packages
     /// apart.
     network_card: &'static str,
@@ -41,9 +43,16 @@ impl Emulator {
         Self {
             program,
             arguments,
+            jit: None,
             network_card,
             watchdog: ours,
         }
+    }
+
+    /// The same emulator with this setting of the translator, if there is one.
+    pub fn with_jit(mut self, setting: Option<&str>) -> Self {
+        self.jit = setting.map(str::to_owned);
+        self
     }
 }
 
@@ -74,6 +83,9 @@ pub fn command(
     guest: &Guest,
 ) -> Command {
     let mut command = Command::new(&emulator.program);
+    if let Some(setting) = &emulator.jit {
+        command.env(JIT, setting);
+    }
     command
         .args(emulator.arguments)
         .args(["-M", "virt"])

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Context, cargo};
+use crate::emulator::JIT;
 use crate::error::Result;
 use crate::process::{self, Outcome};
 use crate::report::{Stage, Tally, Verdict};
@@ -52,6 +53,9 @@ pub fn tests(context: &Context) -> Result<Tally> {
     command.args(["test", "--workspace", "--no-fail-fast"]);
     command.env("ISOMORPH_TEST_CACHE", &context.paths.cache);
     command.env("ISOMORPH_QEMU", &context.reference.program);
+    if let Some(setting) = &context.options.jit {
+        command.env(JIT, setting);
+    }
     let outcome = process::run(&mut command, &[], LIMIT)?;
     let text = String::from_utf8_lossy(&outcome.stdout);
     let tally = count(&text);

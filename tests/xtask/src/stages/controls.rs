@@ -25,6 +25,7 @@ pub fn run(context: &Context) -> Result<Tally> {
         let idle = Emulator {
             program,
             arguments: Vec::new(),
+            jit: None,
             binfmt: false,
         };
         let name = idle

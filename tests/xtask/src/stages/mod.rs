@@ -8,13 +8,16 @@ mod debian;
 mod demo;
 mod disk;
 mod elf;
+mod flow;
 mod fuzz;
 mod guest_c;
 mod harness;
+mod page;
 mod qemu;
 mod random;
 mod stress;
 mod sysroot;
+mod tiers;
 mod torture;
 
 use std::fs;
@@ -44,7 +47,18 @@ pub struct Context<'a> {
     guests: Option<machine::Files>,
 }
 
-impl Context<'_> {
+impl<'a> Context<'a> {
+    /// The same with another setting of the translator; without what machines boot.
+    fn with_jit(&self, setting: &str) -> Context<'a> {
+        Context {
+            paths: self.paths,
+            options: self.options,
+            emulator: self.emulator.clone().with_jit(Some(setting)),
+            reference: self.reference.clone(),
+            guests: None,
+        }
+    }
+
     /// What the machines boot.
     pub fn files(&self) -> Result<&machine::Files> {
         let missing = || Error::MissingInput(self.paths.cache.join("boot-riscv64"));
@@ -61,6 +75,7 @@ pub const STAGES: &[StageEntry] = &[
     ("clippy", cargo_tests::clippy),
     ("cargo", cargo_tests::tests),
     ("demo", demo::run),
+    ("page", page::run),
     ("guest-c", guest_c::run),
     ("qemu", qemu::run),
     ("sysroot", sysroot::run),
@@ -68,6 +83,8 @@ pub const STAGES: &[StageEntry] = &[
     ("torture", torture::run),
     ("crash", crash::run),
     ("random", random::run),
+    ("flow", flow::run),
+    ("tiers", tiers::run),
     ("stress", stress::run),
     ("fuzz", fuzz::run),
     ("boot", boot::run),
@@ -107,7 +124,7 @@ pub fn run(paths: &Paths, options: &Options) -> Result<bool> {
     let context = Context {
         paths,
         options,
-        emulator,
+        emulator: emulator.with_jit(options.jit.as_deref()),
         reference: Emulator::qemu(paths),
         guests,
     };
@@ -125,7 +142,7 @@ pub fn run(paths: &Paths, options: &Options) -> Result<bool> {
 pub fn machine_emulator(context: &Context) -> machine::Emulator {
     let named = context.options.emulator.as_deref();
     let choice = named.map_or(machine::Choice::Isomorph, machine::Choice::named);
-    machine::Emulator::new(&choice, context.paths)
+    machine::Emulator::new(&choice, context.paths).with_jit(context.emulator.jit.as_deref())
 }
 
 /// Cargo, in the workspace.

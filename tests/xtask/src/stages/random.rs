@@ -69,16 +69,19 @@ fn judge(outcome: &Outcome) -> Verdict {
     })
 }
 
-fn seed() -> u64 {
-    let given = std::env::var("ISOMORPH_SEED")
-        .ok()
-        .and_then(|text| text.parse().ok());
+/// The number in a variable of the environment.
+pub fn setting(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+/// `ISOMORPH_SEED`, or a new seed.
+pub fn seed() -> u64 {
     let now = || {
         SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |time| time.as_secs())
     };
-    given.unwrap_or_else(now)
+    setting("ISOMORPH_SEED").unwrap_or_else(now)
 }
 
 /// The code of one program: raw bytes, or words and halfwords that look like instructions.
