@@ -261,8 +261,8 @@ fn mem_slow(asm: &mut Asm, places: &[Place], rt: &mut Runtime, leave: u32) {
     asm.jmp_to(leave);
 }
 
-/// The border between this tier's code and functions that follow the System V ABI. Gives where
-/// such a function's result goes to the host.
+/// The border between this tier's code and functions that follow the System V ABI, whose argument
+/// is `rbp`. Gives where such a function's result goes to the host.
 fn region(asm: &mut Asm, places: &[Place], rt: &mut Runtime) -> u32 {
     align(asm);
     rt.region = asm.pos();
@@ -271,7 +271,7 @@ fn region(asm: &mut Asm, places: &[Place], rt: &mut Runtime) -> u32 {
     asm.reserve();
     asm.push(RDX);
     asm.push(RDX);
-    asm.lea(true, RDI, Mem::base(RBP, -(RBP_BIAS as i32)));
+    asm.mov(true, RDI, RBP);
     asm.call_mem(field!(scratch));
     asm.pop(RCX);
     asm.pop(RCX);
@@ -298,13 +298,13 @@ fn region(asm: &mut Asm, places: &[Place], rt: &mut Runtime) -> u32 {
     out
 }
 
-/// The slow path of an access by such a function: it keeps every general register, and no vector
+/// The slow path of an access by such a function, with what was its argument in `rdi`: it keeps every general register, and no vector
 /// register. If the access faults it leaves by `out`, the function's frame being no longer needed.
 fn region_slow(asm: &mut Asm, rt: &mut Runtime, out: u32) {
     const KEPT: [u8; 9] = [RAX, RCX, RDX, RSI, 8, 9, 10, 11, RDI];
     const FAULT: Mem = field(offset_of!(Header, mem_fault));
     const fn field(offset: usize) -> Mem {
-        Mem::base(RDI, offset as i32)
+        Mem::base(RDI, offset as i32 - RBP_BIAS as i32)
     }
     align(asm);
     rt.region_slow = asm.pos();
@@ -314,7 +314,8 @@ fn region_slow(asm: &mut Asm, rt: &mut Runtime, out: u32) {
     asm.store(true, field(offset_of!(Header, exit_pc)), RCX);
     asm.store(true, field(offset_of!(Header, exit_info)), RSI);
     asm.mov(true, RCX, 8);
-    asm.call_mem(field(offset_of!(Header, mem_runtime)));
+    asm.alu_imm(Alu::Sub, true, Rm::R(RDI), RBP_BIAS as i32);
+    asm.call_mem(Mem::base(RDI, offset_of!(Header, mem_runtime) as i32));
     asm.pop(RDI);
     asm.store(true, field(offset_of!(Header, scratch) + 24), RAX);
     asm.reserve();
@@ -326,7 +327,7 @@ fn region_slow(asm: &mut Asm, rt: &mut Runtime, out: u32) {
     asm.ret();
     asm.bind(fault);
     asm.reserve();
-    asm.lea(true, RBP, Mem::base(RDI, RBP_BIAS as i32));
+    asm.mov(true, RBP, RDI);
     asm.load(true, RAX, FAULT);
     asm.store_imm(true, FAULT, 0);
     asm.shift_imm(Shift::Shl, true, RAX, 8);

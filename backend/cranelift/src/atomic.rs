@@ -80,7 +80,7 @@ impl Translate<'_> {
             return self.refuse();
         }
         let vals = [i.b, i.c, i.e, Val::from_raw(i.imm as u16)];
-        let mut words = [self.header; 4];
+        let mut words = [self.base; 4];
         for (word, val) in words.iter_mut().zip(vals) {
             *word = self.read(val, Type::I64)?;
         }

@@ -1,11 +1,40 @@
 //! Leaving a region, and the edges inside of it.
 
-use crate::CompileError;
-use crate::translate::{Step, Translate};
-use cranelift_codegen::ir::{InstBuilder, Value, types};
-use isomorph_baseline::{ExitReason, Header, Memory};
-use isomorph_ir::{Inst, JumpKind, Type};
+use crate::flow::Set;
+use crate::pc_hash::PcHash;
+use crate::translate::{Step, Translate, at};
+use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::{self, BlockArg, BlockCall, InstBuilder, JumpTableData, Value, types};
+use isomorph_baseline::{ExitReason, GUEST_OFFSET, Header, Memory};
+use isomorph_ir::{Inst, JumpKind, Op, Region, Type};
 use std::mem::offset_of;
+
+/// As many joins of a computed jump are reached by way of a table; fewer one after the other.
+const TABLE_JOINS: usize = 16;
+
+/// If a region's computed jumps have more ways together, those with a table share it.
+const MOST_WAYS: usize = 400;
+
+/// Where jumps with the same joins come together.
+#[derive(Debug)]
+pub(crate) struct Dispatch {
+    /// Its parameter is the target.
+    block: ir::Block,
+    joins: Joins,
+    /// Globals that may be newer than memory at some of the jumps.
+    dirty: Set,
+}
+
+/// Program counters and the blocks for them.
+type Joins = Vec<(u64, ir::Block)>;
+
+/// True if the computed jumps of a region have so many ways that they are to share tables.
+pub(crate) fn shares(region: &Region) -> bool {
+    let blocks = region.blocks.iter().enumerate();
+    let jumps = blocks.filter(|(_, b)| b.insts.iter().any(|i| i.op == Op::Jump));
+    let ways = jumps.map(|(n, _)| region.joins_from(n).count());
+    ways.sum::<usize>() > MOST_WAYS
+}
 
 /// Where the body's second result leads. The payload is the first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +75,7 @@ impl Translate<'_> {
     /// Returns from the body, all guest state being in memory by then.
     fn leave(&mut self, payload: Value, kind: ExitKind) {
         self.write_back();
+        self.note_rounds();
         let slot = self.slot(kind);
         let slot = self.f.ins().iconst(types::I64, slot * 8);
         self.f.ins().return_(&[payload, slot]);
@@ -54,6 +84,7 @@ impl Translate<'_> {
     /// Returns from generated code for this reason.
     fn stop(&mut self, reason: ExitReason, payload: u64) {
         self.write_back();
+        self.note_rounds();
         let raw = self.word(payload << 8 | reason as u64);
         let zero = self.word(0);
         self.f.ins().return_(&[raw, zero]);
@@ -68,72 +99,137 @@ impl Translate<'_> {
         (self.pc ^ target) >> 12 != 0 || target & 0xfff > last_whole
     }
 
-    /// Where an exit of this block to `pc` leads inside of the region.
-    fn inside(&self, pc: u64) -> Step<Option<usize>> {
-        let block = self.at.block;
-        let Some(to) = self.region.successor(block, pc) else {
-            return Ok(None);
-        };
-        if self.leaves_page(pc) {
-            return Err(CompileError::PageEdge { block, target: pc });
-        }
-        Ok(Some(to))
+    /// Where an exit of this block to `pc` leads inside of the region. An edge to another page,
+    /// whose mapping may have changed, leaves the region.
+    fn inside(&self, pc: u64) -> Option<usize> {
+        let to = self.region.successor(self.at.block, pc)?;
+        (!self.leaves_page(pc)).then_some(to)
     }
 
     /// Goes to the guest instruction at `pc`.
-    fn go(&mut self, pc: u64) -> Step {
-        if let Some(to) = self.inside(pc)? {
+    fn go(&mut self, pc: u64) {
+        if let Some(to) = self.inside(pc) {
             let to = self.blocks[to];
             self.f.ins().jump(to, &[]);
-            return Ok(());
+            return;
         }
         if self.leaves_page(pc) {
             let pc = self.word(pc);
             self.leave(pc, ExitKind::Lookup);
-            return Ok(());
+            return;
         }
         let zero = self.word(0);
         let polled = pc <= self.pc;
         self.leave(zero, ExitKind::Edge { target: pc, polled });
-        Ok(())
+    }
+
+    /// The joins of a computed jump.
+    fn joins(&self) -> Joins {
+        let (region, from) = (self.region, self.at.block);
+        let joins = region.joins_from(from).filter_map(|join| {
+            let pc = region.blocks.get(join)?.pc;
+            Some((pc, self.blocks[self.inside(pc)?]))
+        });
+        joins.collect()
+    }
+
+    /// Goes to where jumps with these joins come together.
+    fn go_to_dispatch(&mut self, target: Value, joins: Joins) {
+        let known = self.dispatches.iter().position(|d| d.joins == joins);
+        let n = known.unwrap_or_else(|| {
+            let block = self.f.create_block();
+            self.f.append_block_param(block, types::I64);
+            let dirty = Set::default();
+            self.dispatches.push(Dispatch {
+                block,
+                joins,
+                dirty,
+            });
+            self.dispatches.len() - 1
+        });
+        self.dispatches[n].dirty.merge(&self.dirty);
+        let block = self.dispatches[n].block;
+        self.f.ins().jump(block, &[BlockArg::Value(target)]);
+    }
+
+    /// The code of shared dispatches, once all jumps are known.
+    pub(crate) fn dispatches(&mut self) {
+        for dispatch in std::mem::take(&mut self.dispatches) {
+            self.f.switch_to_block(dispatch.block);
+            let target = self.f.block_params(dispatch.block)[0];
+            self.dirty = dispatch.dirty;
+            self.go_to_join(target, &dispatch.joins);
+            self.leave(target, ExitKind::Lookup);
+        }
     }
 
     /// Goes to the join that a computed target is, if it is one.
-    fn go_to_join(&mut self, target: Value) -> Step {
-        let region = self.region;
-        for &join in &region.joins {
-            let Some(pc) = region.blocks.get(join).map(|b| b.pc) else {
-                continue;
-            };
-            let Some(to) = self.inside(pc)? else { continue };
-            let pc = self.word(pc);
-            let same =
-                self.f
-                    .ins()
-                    .icmp(cranelift_codegen::ir::condcodes::IntCC::Equal, target, pc);
-            let next = self.f.create_block();
-            let to = self.blocks[to];
-            self.f.ins().brif(same, to, &[], next, &[]);
-            self.f.switch_to_block(next);
+    fn go_to_join(&mut self, target: Value, joins: &[(u64, ir::Block)]) {
+        if joins.len() < TABLE_JOINS {
+            joins.iter().for_each(|&join| self.go_if_same(target, join));
+            return;
         }
-        Ok(())
+        let pcs: Vec<u64> = joins.iter().map(|j| j.0).collect();
+        let hash = PcHash::new(&pcs);
+        let folded = match hash.fold {
+            0 => target,
+            fold => {
+                let high = self.f.ins().ushr_imm_u(target, i64::from(fold));
+                self.f.ins().bxor(target, high)
+            }
+        };
+        let index = self.f.ins().ushr_imm_u(folded, i64::from(hash.shift));
+        let index = self.f.ins().band_imm_u(index, (hash.len - 1) as i64);
+        let index = self.f.ins().ireduce(types::I32, index);
+        let none = self.f.create_block();
+        let mut arms = vec![none; hash.len];
+        for arm in pcs.iter().map(|&pc| hash.of(pc)) {
+            if arms[arm] == none {
+                arms[arm] = self.f.create_block();
+            }
+        }
+        let pool = &mut self.f.func.dfg.value_lists;
+        let mut call = |&block: &ir::Block| BlockCall::new(block, [], pool);
+        let (default, calls) = (call(&none), arms.iter().map(&mut call).collect::<Vec<_>>());
+        let table = self
+            .f
+            .create_jump_table(JumpTableData::new(default, &calls));
+        self.f.ins().br_table(index, table);
+        for (n, &arm) in arms.iter().enumerate().filter(|(_, arm)| **arm != none) {
+            self.f.switch_to_block(arm);
+            for &join in joins.iter().filter(|j| hash.of(j.0) == n) {
+                self.go_if_same(target, join);
+            }
+            self.f.ins().jump(none, &[]);
+        }
+        self.f.switch_to_block(none);
+    }
+
+    /// Goes to a join if the target is its pc.
+    fn go_if_same(&mut self, target: Value, (pc, to): (u64, ir::Block)) {
+        let pc = self.word(pc);
+        let same = self.f.ins().icmp(IntCC::Equal, target, pc);
+        let next = self.f.create_block();
+        self.f.ins().brif(same, to, &[], next, &[]);
+        self.f.switch_to_block(next);
     }
 
     pub(crate) fn exit(&mut self, i: &Inst) -> Step {
-        self.go(i.pc())
+        self.go(i.pc());
+        Ok(())
     }
 
     pub(crate) fn exit_if(&mut self, i: &Inst) -> Step {
         let cond = self.condition(i, i.ty)?;
         let next = self.f.create_block();
-        if let Some(to) = self.inside(i.pc())? {
+        if let Some(to) = self.inside(i.pc()) {
             let to = self.blocks[to];
             self.f.ins().brif(cond, to, &[], next, &[]);
         } else {
             let out = self.cold_block();
             self.f.ins().brif(cond, out, &[], next, &[]);
             self.f.switch_to_block(out);
-            self.go(i.pc())?;
+            self.go(i.pc());
         }
         self.f.switch_to_block(next);
         Ok(())
@@ -141,8 +237,13 @@ impl Translate<'_> {
 
     pub(crate) fn jump(&mut self, i: &Inst) -> Step {
         let target = self.read(i.a, Type::I64)?;
-        self.go_to_join(target)?;
         let ret = i.aux == JumpKind::Ret as u8;
+        let joins = self.joins();
+        if !ret && self.shares && joins.len() >= TABLE_JOINS {
+            self.go_to_dispatch(target, joins);
+            return Ok(());
+        }
+        self.go_to_join(target, &joins);
         self.leave(target, if ret { ExitKind::Ret } else { ExitKind::Lookup });
         Ok(())
     }
@@ -152,8 +253,9 @@ impl Translate<'_> {
             return self.malformed();
         };
         let target = i.pc();
-        if self.inside(target)?.is_some() {
-            return self.go(target);
+        if self.inside(target).is_some() {
+            self.go(target);
+            return Ok(());
         }
         let ret_polled = ret <= self.pc;
         if self.leaves_page(target) {
@@ -178,7 +280,8 @@ impl Translate<'_> {
             return self.malformed();
         };
         let target = self.read(i.a, Type::I64)?;
-        self.go_to_join(target)?;
+        let joins = self.joins();
+        self.go_to_join(target, &joins);
         let ret_polled = ret <= self.pc;
         self.leave(target, ExitKind::CallInd { ret, ret_polled });
         Ok(())
@@ -216,10 +319,8 @@ impl Translate<'_> {
 
     /// Leaves for an interrupt that is pending at a loop head.
     pub(crate) fn poll(&mut self, pc: u64) {
-        let at = self.offset(self.header, offset_of!(Header, irq) as i64);
-        let flags = crate::translate::TRUSTED;
-        // Atomic, so that it stays in the loop.
-        let irq = self.f.ins().atomic_load(types::I32, flags, at);
+        let (flags, at) = (crate::translate::TRUSTED, at(offset_of!(Header, irq)));
+        let irq = self.f.ins().load(types::I32, flags, self.base, at);
         let (out, next) = (self.cold_block(), self.f.create_block());
         self.f.ins().brif(irq, out, &[], next, &[]);
         self.f.switch_to_block(out);
@@ -231,7 +332,7 @@ impl Translate<'_> {
 
     /// Calls a helper on the guest state; the globals may hold anything afterwards.
     pub(crate) fn call_helper(&mut self, i: &Inst) -> Step {
-        let mut args = [self.offset(self.header, isomorph_baseline::GUEST_OFFSET as i64); 4];
+        let mut args = [self.offset(self.base, at(GUEST_OFFSET).into()); 4];
         for (arg, val) in args[1..].iter_mut().zip([i.a, i.b, i.c]) {
             *arg = self.read(val, Type::I64)?;
         }

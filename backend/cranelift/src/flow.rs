@@ -35,7 +35,7 @@ impl Set {
     }
 
     /// Adds the other's members; says whether any was new.
-    fn merge(&mut self, other: &Self) -> bool {
+    pub(crate) fn merge(&mut self, other: &Self) -> bool {
         let mut new = false;
         for n in other.iter() {
             new |= self.insert(n);

@@ -1,7 +1,7 @@
 //! Floating-point numbers: bits are moved here, arithmetic is the runtime's.
 
 use crate::Floats;
-use crate::translate::{Step, TRUSTED, Translate};
+use crate::translate::{Step, TRUSTED, Translate, at};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{InstBuilder, Value, types};
 use isomorph_baseline::{Header, fp_runtime_code, mxcsr_of};
@@ -9,7 +9,7 @@ use isomorph_ir::{Inst, Op, Type};
 use std::mem::offset_of;
 
 const CANONICAL_NAN32: i64 = 0x7fc0_0000;
-const MXCSR: i32 = offset_of!(Header, mxcsr) as i32;
+const MXCSR: i32 = at(offset_of!(Header, mxcsr));
 /// MXCSR's sticky flags, and its rounding control.
 const FLAGS: i64 = 0x3f;
 const ROUNDING: i64 = 0x6000;
@@ -75,13 +75,13 @@ impl Translate<'_> {
 
     /// The guest's MXCSR, which is in memory while a body runs.
     fn mxcsr(&mut self) -> Value {
-        let word = self.f.ins().load(types::I32, TRUSTED, self.header, MXCSR);
+        let word = self.f.ins().load(types::I32, TRUSTED, self.base, MXCSR);
         self.f.ins().uextend(types::I64, word)
     }
 
     fn set_mxcsr(&mut self, value: Value) {
         let word = self.f.ins().ireduce(types::I32, value);
-        self.f.ins().store(TRUSTED, word, self.header, MXCSR);
+        self.f.ins().store(TRUSTED, word, self.base, MXCSR);
     }
 
     /// `value` with each bit of the IR's flags moved to or from MXCSR's place.

@@ -7,18 +7,20 @@
 //! Invariants:
 //! - This crate alone names Cranelift.
 //! - A region is entered and left as a block of tier 1 is: the globals in tier 1's registers. Its
-//!   body is a function `extern "C" fn(header) -> (payload, exit)` that runs on the host's stack
+//!   body is a function `extern "C" fn(base) -> (payload, exit)`, `base` being tier 1's `rbp`, that runs on the host's stack
 //!   and MXCSR with the globals as values; [`Runtime::region`] is the border between the two.
 //! - The body is position-independent but for calls of [`Runtime::region_slow`], and holds no host
 //!   address: everything else is reached through the [`Header`](isomorph_baseline::Header).
 //! - Guest state is complete in memory on the slow path of every access, at every helper call and
 //!   at every exit. Where an access faults on the host, it is with what [`Recovery`] finds.
-//! - Every loop head polls [`Header::irq`](isomorph_baseline::Header::irq), with an atomic load.
+//! - Every loop head polls [`Header::irq`](isomorph_baseline::Header::irq), with a load that stays where it is: nothing is
+//!   moved at `opt_level=none`.
 //! - Floating-point arithmetic is never CLIF's, whose operations lose flags: it is a call of the
 //!   runtime's function, or the region is refused ([`Floats`]).
 //! - No value of the body lives in a vector register, which [`Runtime::region_slow`] relies on.
 #![forbid(unsafe_code)]
 
+mod align;
 mod atomic;
 mod exits;
 mod flow;
@@ -26,11 +28,13 @@ mod fp;
 mod int;
 mod locate;
 mod mem;
+mod pc_hash;
 mod place;
 mod plan;
 mod recovery;
 mod translate;
 
+use align::Align;
 use cranelift_codegen::control::ControlPlane;
 use cranelift_codegen::ir::{AbiParam, Function, Signature, UserFuncName, types};
 use cranelift_codegen::isa::{self, CallConv, OwnedTargetIsa};
@@ -67,14 +71,6 @@ pub enum CompileError {
         site: Site,
         /// The operation.
         op: Op,
-    },
-    /// An edge inside of the region leads to another page, whose mapping may have changed.
-    #[error("an edge of block {block} to {target:#x} leaves the page")]
-    PageEdge {
-        /// The block it comes from.
-        block: usize,
-        /// The guest pc it leads to.
-        target: u64,
     },
     /// The IR breaks its rules.
     #[error("malformed IR at operation {0}")]
@@ -134,13 +130,19 @@ pub struct CompiledRegion {
     /// Guest pc by offset in the body.
     pub(crate) map: Vec<MapEntry>,
     pub(crate) recovery: Recovery,
+    /// Where the body should begin in a line of the instruction cache.
+    pub(crate) align: Align,
     /// What it took.
     pub stats: Stats,
 }
 
 impl CompiledRegion {
-    /// The code for executable address `base` (16-byte aligned), given where the runtime is. Edge
-    /// ids count up from `first_edge`. The code's length does not depend on them.
+    /// The alignment of code that loops like best.
+    pub const ALIGN: u64 = align::LINE as u64;
+
+    /// The code for executable address `base`, given where the runtime is. Edge ids count up from
+    /// `first_edge`. The code's length does not depend on them. The address has to be 16-byte
+    /// aligned; loops run faster if it is a multiple of [`CompiledRegion::ALIGN`].
     pub fn place(&self, runtime: (&Runtime, u64), base: u64, first_edge: u32, out: &mut Compiled) {
         place::place(self, runtime, base, first_edge, out);
     }
@@ -164,6 +166,7 @@ pub struct Compiler {
     builder: FunctionBuilderContext,
     layout: Layout,
     floats: Floats,
+    rounds: Option<usize>,
 }
 
 impl Compiler {
@@ -177,6 +180,9 @@ impl Compiler {
         flags.set("is_pic", "true")?;
         flags.set("enable_probestack", "false")?;
         flags.set("unwind_info", "false")?;
+        flags.set("enable_table_access_spectre_mitigation", "false")?;
+        // Tells where loops are.
+        flags.set("machine_code_cfg_info", "true")?;
         let verifier = if cfg!(debug_assertions) {
             "true"
         } else {
@@ -193,7 +199,15 @@ impl Compiler {
             builder: FunctionBuilderContext::new(),
             layout,
             floats,
+            rounds: None,
         })
+    }
+
+    /// From now on bodies count how often control passes through their entry, and where they are
+    /// left add that to the 32-bit word at this offset from the start of the header (accesses that
+    /// fault aside).
+    pub fn count_rounds(&mut self, word: Option<usize>) {
+        self.rounds = word;
     }
 
     /// Compiles `region`.
@@ -285,7 +299,8 @@ impl Compiler {
         let builder = FunctionBuilder::new(&mut self.context.func, &mut storage);
         let config = self.isa.frontend_config();
         let what = (region, cfg, plan);
-        let mut built = translate::translate(builder, what, self.layout, self.floats, config)?;
+        let ways = (self.floats, self.rounds);
+        let mut built = translate::translate(builder, what, self.layout, ways, config)?;
         self.builder = storage;
         built.stats.clif = self.context.func.dfg.num_insts() as u32;
         Ok(built)
@@ -322,6 +337,7 @@ impl Compiler {
             exits: Vec::new(),
             map,
             recovery: Recovery::default(),
+            align: Align::new(code.buffer.data().len(), &code.bb_starts, &code.bb_edges),
             stats: Stats::default(),
         })
     }

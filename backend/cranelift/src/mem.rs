@@ -151,7 +151,7 @@ impl Translate<'_> {
         }
         let request = self.word(access.request());
         let pc = self.word(self.pc);
-        self.call_slow([self.header, address, request, pc, value]);
+        self.call_slow([self.base, address, request, pc, value]);
         self.header_word(offset_of!(Header, scratch) + 24)
     }
 

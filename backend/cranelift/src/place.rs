@@ -79,6 +79,11 @@ impl Placer<'_> {
         self.out.code.resize(len, with);
     }
 
+    fn align_by(&mut self, bytes: u32) {
+        let len = self.out.code.len() + bytes as usize;
+        self.out.code.resize(len, INT3);
+    }
+
     /// An instruction that ends with a displacement, to be bound; gives the displacement's place.
     fn with_rel32(&mut self, opcode: &[u8]) -> u32 {
         self.put(opcode);
@@ -207,6 +212,8 @@ impl Placer<'_> {
 
     fn body(&mut self, region: &CompiledRegion) {
         self.align(16, INT3);
+        let pad = region.align.pad(self.pos());
+        self.align_by(pad);
         self.bind_here(self.body);
         let at = self.pos();
         self.put(&region.body);

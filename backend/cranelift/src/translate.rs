@@ -1,6 +1,6 @@
 //! A region's way to CLIF: blocks, operands, the guest state.
 
-use crate::exits::ExitKind;
+use crate::exits::{self, Dispatch, ExitKind};
 use crate::flow::{self, Flow, Set};
 use crate::locate::Access;
 use crate::plan::Plan;
@@ -12,7 +12,7 @@ use cranelift_codegen::ir::{
 };
 use cranelift_codegen::isa::{CallConv, TargetFrontendConfig};
 use cranelift_frontend::{FunctionBuilder, Variable};
-use isomorph_baseline::{GUEST_OFFSET, Layout, Memory};
+use isomorph_baseline::{GUEST_OFFSET, Layout, Memory, RBP_BIAS};
 use isomorph_ir::passes::Cfg;
 use isomorph_ir::{Block, Cond, GlobalTable, Inst, Op, Region, Site, Type, Val};
 
@@ -22,14 +22,19 @@ pub(crate) type Step<T = ()> = Result<T, CompileError>;
 /// Flags of accesses to the header and the guest state.
 pub(crate) const TRUSTED: MemFlagsData = MemFlagsData::trusted();
 
+/// Displacement off [`Translate::base`] of what is at `offset` in the header or behind it.
+pub(crate) const fn at(offset: usize) -> i32 {
+    offset as i32 - RBP_BIAS as i32
+}
+
 /// A region on its way to CLIF.
 pub(crate) struct Translate<'a> {
     pub(crate) f: FunctionBuilder<'a>,
     pub(crate) region: &'a Region,
     pub(crate) memory: Memory,
     pub(crate) floats: Floats,
-    /// Address of the header.
-    pub(crate) header: Value,
+    /// [`RBP_BIAS`] beyond the header.
+    pub(crate) base: Value,
     /// The CLIF block of each block.
     pub(crate) blocks: Vec<ir::Block>,
     pub(crate) exits: Vec<ExitKind>,
@@ -37,13 +42,16 @@ pub(crate) struct Translate<'a> {
     pub(crate) at: Site,
     /// Address of the current guest instruction.
     pub(crate) pc: u64,
+    /// Whether computed jumps share tables.
+    pub(crate) shares: bool,
+    pub(crate) dispatches: Vec<Dispatch>,
     table: &'static GlobalTable,
     used: Set,
     globals: Vec<Option<Variable>>,
     locals: Vec<Variable>,
     temps: Vec<Option<Value>>,
     /// Globals that may be newer than memory.
-    dirty: Set,
+    pub(crate) dirty: Set,
     /// What is written before accesses.
     plan: &'a Plan,
     /// The accesses whose guest state is to be recovered.
@@ -52,6 +60,8 @@ pub(crate) struct Translate<'a> {
     pcs: Vec<u64>,
     /// The runtime's `region_slow`.
     slow: Option<FuncRef>,
+    /// Passes through the entry so far, and where their number is added to on leaving.
+    rounds: Option<(Variable, usize)>,
     stats: Stats,
 }
 
@@ -68,25 +78,27 @@ pub(crate) fn translate(
     mut f: FunctionBuilder<'_>,
     (region, cfg, plan): (&Region, &Cfg, &Plan),
     layout: Layout,
-    floats: Floats,
+    (floats, rounds): (Floats, Option<usize>),
     config: TargetFrontendConfig,
 ) -> Step<Built> {
     let flow = Flow::new(region, cfg, layout.memory, plan);
     let start = f.create_block();
     f.append_block_params_for_function_params(start);
     f.switch_to_block(start);
-    let header = f.block_params(start)[0];
+    let base = f.block_params(start)[0];
     let blocks = region.blocks.iter().map(|_| f.create_block()).collect();
     let mut t = Translate {
         f,
         region,
         memory: layout.memory,
         floats,
-        header,
+        base,
         blocks,
         exits: Vec::new(),
         at: Site { block: 0, inst: 0 },
         pc: region.blocks[region.entry].pc,
+        shares: exits::shares(region),
+        dispatches: Vec::new(),
         table: layout.globals,
         used: flow.used.clone(),
         globals: vec![None; layout.globals.globals.len()],
@@ -97,13 +109,20 @@ pub(crate) fn translate(
         accesses: Vec::new(),
         pcs: Vec::new(),
         slow: None,
+        rounds: None,
         stats: Stats::default(),
     };
+    if let Some(word) = rounds {
+        let (count, zero) = (t.f.declare_var(types::I64), t.word(0));
+        t.f.def_var(count, zero);
+        t.rounds = Some((count, word));
+    }
     t.entry()?;
     for &n in cfg.order() {
         t.dirty.clone_from(&flow.dirty[n]);
         t.block(n, cfg.is_loop_head(n))?;
     }
+    t.dispatches();
     t.f.seal_all_blocks();
     t.f.finalize(config);
     Ok(Built {
@@ -147,6 +166,33 @@ impl Translate<'_> {
         Ok(())
     }
 
+    /// Whether block `n` is that of the entry, and no preheader of it.
+    fn is_round(&self, n: usize) -> bool {
+        let region = self.region;
+        let before = region.preheaders.iter().any(|p| p.block == n);
+        !before && region.blocks[n].pc == region.blocks[region.entry].pc
+    }
+
+    /// Counts a pass through the entry.
+    fn count_round(&mut self) {
+        if let Some((rounds, _)) = self.rounds {
+            let count = self.f.use_var(rounds);
+            let more = self.offset(count, 1);
+            self.f.def_var(rounds, more);
+        }
+    }
+
+    /// Adds the passes to their number in memory.
+    pub(crate) fn note_rounds(&mut self) {
+        if let Some((rounds, word)) = self.rounds {
+            let count = self.f.use_var(rounds);
+            let count = self.resize(count, types::I32);
+            let old = self.f.ins().load(types::I32, TRUSTED, self.base, at(word));
+            let new = self.f.ins().iadd(old, count);
+            self.f.ins().store(TRUSTED, new, self.base, at(word));
+        }
+    }
+
     fn block(&mut self, n: usize, poll: bool) -> Step {
         let region = self.region;
         let block = &region.blocks[n];
@@ -158,6 +204,9 @@ impl Translate<'_> {
         self.mark();
         if poll {
             self.poll(block.pc);
+        }
+        if self.is_round(n) {
+            self.count_round();
         }
         self.stats.blocks += 1;
         let body = flow::body(block);
@@ -386,8 +435,8 @@ impl Translate<'_> {
             let global = self.table.get(n);
             if let (Some(global), Some(var)) = (global, self.globals[n]) {
                 let value = self.f.use_var(var);
-                let at = GUEST_OFFSET as i32 + global.offset as i32;
-                self.f.ins().store(TRUSTED, value, self.header, at);
+                let at = at(GUEST_OFFSET + global.offset as usize);
+                self.f.ins().store(TRUSTED, value, self.base, at);
             }
         }
     }
@@ -420,8 +469,8 @@ impl Translate<'_> {
             if let (Some(global), Some(var)) = (global, self.globals[n])
                 && let Some(ty) = clif(global.ty)
             {
-                let at = GUEST_OFFSET as i32 + global.offset as i32;
-                let value = self.f.ins().load(ty, TRUSTED, self.header, at);
+                let at = at(GUEST_OFFSET + global.offset as usize);
+                let value = self.f.ins().load(ty, TRUSTED, self.base, at);
                 self.f.def_var(var, value);
             }
         }
@@ -429,14 +478,13 @@ impl Translate<'_> {
 
     /// The word of the header at `offset`.
     pub(crate) fn header_word(&mut self, offset: usize) -> Value {
-        let at = offset as i32;
-        self.f.ins().load(types::I64, TRUSTED, self.header, at)
+        self.f
+            .ins()
+            .load(types::I64, TRUSTED, self.base, at(offset))
     }
 
     pub(crate) fn set_header(&mut self, offset: usize, value: Value) {
-        self.f
-            .ins()
-            .store(TRUSTED, value, self.header, offset as i32);
+        self.f.ins().store(TRUSTED, value, self.base, at(offset));
     }
 
     /// Calls a host function that takes words and gives `results` of them.

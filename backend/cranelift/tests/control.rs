@@ -262,6 +262,96 @@ block 0x1000 flags 0x0 insns 4 end 0x100c
 }
 
 #[test]
+fn an_edge_to_another_page_is_looked_up() {
+    let mut m = Machine::with_memory(Vec::new(), PAGED);
+    let text = "\
+region entry 0 locals 0 joins 2
+block 0x1ff0 flags 0x0 insns 1 end 0x1ff4
+-- 0x1ff0
+  x0 = add x0, 0x1
+  exitif eq x0, 0x2 -> 0x2000
+  jump jump x1
+block 0x2000 flags 0x0 insns 1 end 0x2004
+-- 0x2000
+  x0 = mov 0x9
+  exit -> 0x3000
+block 0x2100 flags 0x0 insns 1 end 0x2104
+-- 0x2100
+  x0 = mov 0x9
+  exit -> 0x3000
+";
+    load_for(&mut m, PAGED, text);
+    for (x0, pc) in [(1, 0x2000), (5, 0x2100)] {
+        m.state()[1..3].copy_from_slice(&[x0, 0x2100]);
+        let left = m.run();
+        assert_eq!((left.reason, left.pc), (ExitReason::Indirect, pc));
+        assert_eq!(m.state()[1], x0 + 1);
+    }
+}
+
+/// Jumps to each of `count` blocks, from so many blocks.
+fn jumps(count: u64, from: u64) {
+    let pc = |n: u64| 0x20000 + n * 0x24 + n * n % 5 * 2;
+    let mut text = String::from("region entry 0 locals 0 joins\n");
+    for n in 0..from {
+        let at = 0x1000 + n * 0x10;
+        text += &format!(
+            "block {at:#x} flags 0x0 insns 2 end {:#x}\n-- {at:#x}\n",
+            at + 8
+        );
+        text += &format!(
+            "  x2 = add x2, {n:#x}\n  exitif eq x3, {n:#x} -> {:#x}\n",
+            at + 8
+        );
+        text += &format!("  exit -> {:#x}\n", at + 0x10);
+        let at = at + 8;
+        text += &format!(
+            "block {at:#x} flags 0x0 insns 1 end {:#x}\n-- {at:#x}\n",
+            at + 4
+        );
+        text += "  x4 = mov x2\n  jump jump x1\n";
+    }
+    let mut region = Region::parse(&text, &TABLE).expect("jumps");
+    for n in 0..count {
+        let (at, end) = (pc(n), pc(n) + 2);
+        let block = format!(
+            "block {at:#x} flags 0x0 insns 1 end {end:#x}\n-- {at:#x}\n  x0 = mov {n:#x}\n  \
+             exit -> 0x9000\n"
+        );
+        region.joins.push(region.blocks.len());
+        region
+            .blocks
+            .push(text::parse(&block, &TABLE).expect("a block"));
+    }
+    let mut m = Machine::new(Vec::new());
+    load(&mut m, &region.text(&TABLE).to_string());
+    for n in 0..count {
+        let by = n % from;
+        m.state()[1..6].copy_from_slice(&[99, pc(n), 0, by, 0]);
+        assert_eq!(m.run().reason, ExitReason::Edge);
+        let sum = by * (by + 1) / 2;
+        assert_eq!([m.state()[1], m.state()[3], m.state()[5]], [n, sum, sum]);
+        // What is no join is looked up.
+        for other in [pc(n) + 1, pc(n) + 0x10_0000, 0] {
+            m.state()[1..6].copy_from_slice(&[99, other, 0, by, 0]);
+            let left = m.run();
+            assert_eq!((left.reason, left.pc), (ExitReason::Indirect, other));
+            assert_eq!([m.state()[1], m.state()[3], m.state()[5]], [99, sum, sum]);
+        }
+    }
+}
+
+#[test]
+fn a_computed_jump_finds_each_of_many_joins() {
+    jumps(3, 1);
+    // By a table.
+    jumps(20, 1);
+    jumps(60, 3);
+    // By a table that they share.
+    jumps(60, 12);
+}
+
+#[test]
 fn what_has_no_code_is_refused() {
     let text = "\
 region entry 0 locals 0 joins
@@ -287,11 +377,6 @@ block 0x2000 flags 0x0 insns 1 end 0x2004
             op: Op::ReadCounter,
             ..
         })
-    ));
-    let error = compiler(PAGED, Floats::Call).compile(&region);
-    assert!(matches!(
-        error,
-        Err(CompileError::PageEdge { target: 0x2000, .. })
     ));
     let empty = compiler(PAGED, Floats::Call).compile(&Region::default());
     assert!(matches!(empty, Err(CompileError::NoEntry)));

@@ -5,7 +5,7 @@
 mod common;
 
 use common::paging::{BITS, Paging};
-use common::{Machine, TABLE};
+use common::{Machine, TABLE, disassemble};
 use isomorph_baseline::{Compiled, ExitReason, Layout, Memory};
 use isomorph_cranelift::{Compiler, Floats};
 use isomorph_frontend::{CodeSource, Guest, Limits, translate_block};
@@ -263,6 +263,10 @@ fn load(m: &mut Machine, compiler: &mut Compiler, region: &Region) {
     let compiled = compiler.compile(region).expect("code");
     let mut out = Compiled::default();
     compiled.place(m.runtime(), m.block_address(), 0, &mut out);
+    if std::env::var_os("ISOMORPH_TRACE").is_some() {
+        println!("{}", compiler.clif());
+        println!("{}", disassemble(&out.code, m.block_address()));
+    }
     m.put(out, 0);
 }
 
@@ -303,6 +307,140 @@ fn loops() {
                 m.compiled.code.len()
             );
         }
+    }
+}
+
+/// Where every one of the programs below ends.
+const END: u64 = 0x1f00;
+
+/// A block's text: instructions of 4 bytes each, an operation to a line, `|` between them.
+fn block_text(pc: u64, insns: &str) -> String {
+    let mut text = String::new();
+    let mut at = pc;
+    for insn in insns.split('|') {
+        text += &format!("-- {at:#x}\n");
+        insn.split(';')
+            .for_each(|op| text += &format!("  {}\n", op.trim()));
+        at += 4;
+    }
+    let n = (at - pc) / 4;
+    format!("block {pc:#x} flags 0x0 insns {n} end {at:#x}\n{text}")
+}
+
+/// Fourteen registers in use.
+fn many() -> String {
+    let sums = (0..13).filter(|n| *n != 1);
+    let sums = sums.map(|n| format!("x{n} = add x{n}, x{}", (n + 2) % 13));
+    let body: Vec<String> = sums.collect();
+    let body = body.join(" | ") + " | x1 = sub x1, 0x1; exitif ne x1, 0x0 -> 0x1000";
+    let block = block_text(0x1000, &(body + "; exit -> 0x1f00"));
+    format!("region entry 0 locals 0 joins\n{block}")
+}
+
+/// A loop of eight turns in a loop.
+fn nested() -> String {
+    let outer = block_text(
+        0x1000,
+        "x4 = mov 0x8 | x5 = and x1, 0xff8 | x5 = add x5, x2; exit -> 0x1100",
+    );
+    let inner = "x6 = load u64 [x5] | x0 = add x0, x6 | x5 = add x5, 0x8 | x4 = sub x4, 0x1 \
+                 | x1 = sub x1, 0x1; exitif ne x4, 0x0 -> 0x1100; exit -> 0x1200";
+    let inner = block_text(0x1100, inner);
+    let latch = block_text(0x1200, "exitif ne x1, 0x0 -> 0x1000; exit -> 0x1f00");
+    format!("region entry 0 locals 0 joins\n{outer}{inner}{latch}")
+}
+
+/// A function that is called in each turn.
+fn calling() -> String {
+    let loop_ = block_text(
+        0x1000,
+        "x4 = add x0, x1 | x7 = mov 0x1008; call 0x1008 -> 0x1100; exit -> 0x1008",
+    );
+    let after = "x1 = sub x1, 0x1; exitif ne x1, 0x0 -> 0x1000; exit -> 0x1f00";
+    let after = block_text(0x1008, after);
+    let callee = block_text(0x1100, "x4 = xor x4, 0x55 | x0 = add x0, x4 | jump ret x7");
+    format!("region entry 0 locals 0 joins 1\n{loop_}{after}{callee}")
+}
+
+/// Handlers of a threaded interpreter.
+const HANDLERS: u64 = 12;
+
+fn handler(n: u64) -> u64 {
+    0x1100 + n * 0x60 + n % 3 * 4
+}
+
+/// A threaded interpreter.
+fn dispatch() -> String {
+    let joins: Vec<String> = (1..=HANDLERS).map(|n| n.to_string()).collect();
+    let mut text = format!("region entry 0 locals 0 joins {}\n", joins.join(" "));
+    text += &block_text(0x1000, &format!("exit -> {:#x}", handler(0)));
+    for n in 0..HANDLERS {
+        let op = ["add", "xor", "sub"][n as usize % 3];
+        let body = format!(
+            "x0 = {op} x0, {:#x} | x4 = add x4, 0x8 | x4 = and x4, 0xff8 | x5 = add x4, x2 \
+             | x5 = load u64 [x5] | x1 = sub x1, 0x1; exitif eq x1, 0x0 -> 0x1f00 | jump jump x5",
+            n * 7 + 1
+        );
+        text += &block_text(handler(n), &body);
+    }
+    text
+}
+
+/// Puts a region's blocks in place as tier 1 has them, linked.
+fn load_blocks(m: &mut Machine, region: &Region) {
+    let base = m.block_address();
+    let place = |n: usize| 0x400 * n as u64;
+    let mut fast = Vec::new();
+    for round in 0..2 {
+        // Last the entry, which is the block that is run.
+        for (n, block) in region.blocks.iter().enumerate().rev() {
+            m.load_at(block, place(n) as usize).expect("code");
+            if round == 0 {
+                fast.insert(0, u64::from(m.compiled.fast_entry));
+                m.cache(block.pc, base + place(n));
+                continue;
+            }
+            for e in 0..m.compiled.edges.len() {
+                let (target, polled) = (m.compiled.edges[e].target, m.compiled.edges[e].polled);
+                if let Some(to) = region.blocks.iter().position(|b| b.pc == target) {
+                    let entry = if polled { 0 } else { fast[to] };
+                    m.link_at(e, place(n), base + place(to) + entry);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+#[ignore = "a measurement"]
+fn programs() {
+    const COUNT: u64 = 10_000_000;
+    let programs = [
+        ("many registers", many()),
+        ("nested", nested()),
+        ("call", calling()),
+        ("dispatch", dispatch()),
+    ];
+    let mut r = common::Random(7);
+    let data: Vec<u64> = (0..1024).map(|_| handler(r.next() % HANDLERS)).collect();
+    let address = data.as_ptr() as u64;
+    for (name, text) in programs {
+        let region = Region::parse(&text, &TABLE).expect("a region");
+        assert_eq!(region.verify(&TABLE), Ok(()));
+        let (mut m, mut compiler) = machine(Memory::Identity);
+        let prepare = |m: &mut Machine| {
+            m.reset();
+            m.state()[1..15].fill(1);
+            m.state()[1..4].copy_from_slice(&[0x1234_5678, COUNT, address]);
+        };
+        load_blocks(&mut m, &region);
+        let one = turn(&mut m, COUNT, prepare);
+        let want = m.state().to_vec();
+        load(&mut m, &mut compiler, &region);
+        let two = turn(&mut m, COUNT, prepare);
+        assert!(m.compiled.edges.iter().any(|e| e.target == END));
+        assert_eq!(m.state(), want, "{name}");
+        println!("{name}: tier 1 {one:.2} ns, tier 2 {two:.2} ns");
     }
 }
 

@@ -10,11 +10,7 @@ use isomorph_cranelift::{CompileError, Compiler, Floats};
 use isomorph_ir::{Block, Region};
 
 fn load(c: &mut Compiler, m: &mut Machine, block: &Block) -> Result<bool, CompileError> {
-    let region = match c.compile(&Region::new(vec![block.clone()])) {
-        Ok(region) => region,
-        Err(CompileError::PageEdge { .. }) => return Ok(false),
-        Err(e) => return Err(e),
-    };
+    let region = c.compile(&Region::new(vec![block.clone()]))?;
     let mut out = Compiled::default();
     region.place(m.runtime(), m.block_address(), 0, &mut out);
     m.put(out, 0);
