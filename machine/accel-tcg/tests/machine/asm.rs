@@ -288,7 +288,7 @@ impl Asm {
         self.w(&[word])
     }
 
-    fn branch(&mut self, funct: u32, a: u32, b: u32, to: Label) -> &mut Self {
+    pub fn branch(&mut self, funct: u32, a: u32, b: u32, to: Label) -> &mut Self {
         self.to(r_type(0x63, funct, 0, 0, a, b), to)
     }
 
@@ -298,6 +298,10 @@ impl Asm {
 
     pub fn bne(&mut self, a: u32, b: u32, to: Label) -> &mut Self {
         self.branch(1, a, b, to)
+    }
+
+    pub fn blt(&mut self, a: u32, b: u32, to: Label) -> &mut Self {
+        self.branch(4, a, b, to)
     }
 
     pub fn bltu(&mut self, a: u32, b: u32, to: Label) -> &mut Self {

@@ -5,7 +5,7 @@ use crate::asm::{
     sfence,
 };
 use isomorph_accel_tcg::{Services, Tcg, TcgConfig};
-use isomorph_engine::Config;
+use isomorph_engine::{Config, Policy, Tier2};
 use isomorph_frontend::TlbFlush;
 use isomorph_machine::{
     Accel, After, Firmware, HostClock, IrqSink, Kick, Life, Peers, Timebase, Vcpu, VcpuConfig,
@@ -14,6 +14,7 @@ use isomorph_riscv::{HartState, RiscvMachine};
 use isomorph_softmmu::{AccessRules, AddressSpace, Backing, Mmio, RamBlock, Region};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -164,6 +165,7 @@ pub struct Setup {
     pub level: u8,
     pub code_bytes: usize,
     pub firmware: Option<Arc<dyn Firmware<HartState>>>,
+    pub tier2: Tier2,
 }
 
 impl Default for Setup {
@@ -173,7 +175,22 @@ impl Default for Setup {
             level: 1,
             code_bytes: 16 << 20,
             firmware: None,
+            tier2: Tier2 {
+                policy: policy(),
+                code_bytes: 4 << 20,
+                ..Tier2::default()
+            },
         }
+    }
+}
+
+/// What `ISOMORPH_JIT` says of the hot tier: `tier2=off`, `tier2=always` or `tier2=N`.
+fn policy() -> Policy {
+    let setting = std::env::var("ISOMORPH_JIT").unwrap_or_default();
+    match setting.strip_prefix("tier2=") {
+        Some("off") => Policy::Off,
+        Some("always") => Policy::Always,
+        number => Policy::Hot(number.and_then(|number| number.parse().ok())),
     }
 }
 
@@ -213,6 +230,7 @@ impl Bench {
         map_region(&space, "narrow", NARROW, 0x1000, narrow);
         let engine = Config {
             code_bytes: setup.code_bytes,
+            tier2: setup.tier2,
             ..Config::default()
         };
         let tcg = Tcg::new(RiscvMachine::default(), TcgConfig { engine }).expect("an engine");
@@ -343,6 +361,20 @@ impl Bench {
         assert!(ended, "no end: {:x?}\n{}", self.log(), dumps.concat());
         self.device.over.store(false, Ordering::SeqCst);
         *lock(&self.device.ended) = false;
+    }
+
+    /// Ends what runs after so many seconds, unless the answer was dropped before: a program that
+    /// hangs then ends too, and differs.
+    pub fn ends_after(&self, seconds: u64) -> Sender<()> {
+        let device = self.device.clone();
+        let (done, ended) = channel();
+        std::thread::spawn(move || {
+            let hung = ended.recv_timeout(Duration::from_secs(seconds));
+            if hung == Err(RecvTimeoutError::Timeout) {
+                device.end();
+            }
+        });
+        done
     }
 
     /// Runs all harts until the test is over.

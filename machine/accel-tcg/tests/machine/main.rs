@@ -4,6 +4,7 @@ mod asm;
 mod bench;
 mod code;
 mod fetch;
+mod flow;
 mod interrupts;
 mod memory;
 mod model;

@@ -196,7 +196,12 @@ impl Model {
 
     /// Runs until the program counter is one of `ends`; false if that takes too long.
     pub fn run(&mut self, ends: &[u64]) -> bool {
-        for _ in 0..3000 {
+        self.run_blocks(ends, 3000)
+    }
+
+    /// The same, for so many blocks at most.
+    pub fn run_blocks(&mut self, ends: &[u64], most: u32) -> bool {
+        for _ in 0..most {
             if ends.contains(&self.state.regs.pc) {
                 return true;
             }

@@ -7,31 +7,42 @@ use isomorph_frontend::SystemGuest;
 use isomorph_machine::Exit;
 use isomorph_riscv::RiscvMachine;
 use std::collections::HashMap;
+use std::ops::Range;
 
 /// Programs per run, unless `ISOMORPH_PROGRAMS` says; `ISOMORPH_SEED` is the first one's seed.
 const PROGRAMS: u64 = 1000;
+
+/// The seeds of a run.
+pub fn seeds(programs: u64) -> Range<u64> {
+    let first = setting("ISOMORPH_SEED").unwrap_or(1);
+    first..first + setting("ISOMORPH_PROGRAMS").unwrap_or(programs)
+}
 
 fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
-const VA: u64 = 0x4012_3000;
+pub const VA: u64 = 0x4012_3000;
 /// Where [`VA`]'s pages of code are, and those of data.
-const CODE: [u64; 2] = [BASE + 0x10_0000, BASE + 0x10_3000];
-const HANDLERS: [u64; 2] = [BASE + 0x3_0000, BASE + 0x4_0000];
+pub const CODE: [u64; 2] = [BASE + 0x10_0000, BASE + 0x10_3000];
+pub const HANDLERS: [u64; 2] = [BASE + 0x3_0000, BASE + 0x4_0000];
 /// Where the handlers go at the end, in machine and in supervisor mode.
-const ENDS: [u64; 2] = [BASE + 0x3_1000, BASE + 0x4_1000];
+pub const ENDS: [u64; 2] = [BASE + 0x3_1000, BASE + 0x4_1000];
 /// Bytes of RAM that programs can reach.
-const REACH: usize = 0x41_0000;
+pub const REACH: usize = 0x41_0000;
 
 /// Traps so far, and a hash of what they told.
 const TRAPS: u32 = 26;
 const HASH: u32 = 27;
 
-struct Random(u64);
+pub struct Random(u64);
 
 impl Random {
-    fn next(&mut self) -> u64 {
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -39,11 +50,11 @@ impl Random {
         z ^ z >> 31
     }
 
-    fn below(&mut self, bound: u64) -> u64 {
+    pub fn below(&mut self, bound: u64) -> u64 {
         self.next() % bound
     }
 
-    fn pick<T: Copy>(&mut self, all: &[T]) -> T {
+    pub fn pick<T: Copy>(&mut self, all: &[T]) -> T {
         all[self.below(all.len() as u64) as usize]
     }
 
@@ -52,13 +63,14 @@ impl Random {
         self.below(16) as u32
     }
 
-    fn rs(&mut self) -> u32 {
+    pub fn rs(&mut self) -> u32 {
         self.below(23) as u32
     }
 }
 
-/// What the handlers of both modes do: count, note, go on behind the instruction.
-fn put_handler(bench: &Bench, at: u64, end: u64, csrs: [u32; 3], back: u32) {
+/// What the handlers of both modes do: count, note, go on behind the instruction; after so many
+/// traps they end the program.
+pub fn put_handler(bench: &Bench, at: u64, end: u64, csrs: [u32; 3], back: u32, most: i32) {
     let [cause, value, pc] = csrs;
     let mut asm = Asm::at(at);
     let over = asm.label();
@@ -72,7 +84,7 @@ fn put_handler(bench: &Bench, at: u64, end: u64, csrs: [u32; 3], back: u32) {
     }
     asm.w(&[csrr(28, cause), addi(29, ZERO, 3)])
         .beq(28, 29, over);
-    asm.w(&[addi(TRAPS, TRAPS, 1), addi(29, ZERO, 60)])
+    asm.w(&[addi(TRAPS, TRAPS, 1), addi(29, ZERO, most)])
         .beq(TRAPS, 29, over);
     asm.w(&[csrr(28, pc), addi(28, 28, 4), csrw(pc, 28), back]);
     asm.bind(over).li(28, end).w(&[jalr(ZERO, 28, 0)]);
@@ -110,6 +122,13 @@ fn prologue(r: &mut Random, level: u64, pc: u64, satps: [u64; 2], data: u64) -> 
     asm.li(T0, level << 11 | bits | r.below(4) << 13)
         .w(&[csrw(MSTATUS, T0)]);
     asm.li(T0, pc).w(&[csrw(MEPC, T0)]);
+    start_registers(r, &mut asm, satps, data);
+    asm.w(&[MRET]);
+    asm.finish()
+}
+
+/// What programs start with: numbers, addresses of data, two address spaces.
+pub fn start_registers(r: &mut Random, asm: &mut Asm, satps: [u64; 2], data: u64) {
     for n in 1..16 {
         let value = match r.below(4) {
             0 => r.next(),
@@ -125,11 +144,10 @@ fn prologue(r: &mut Random, level: u64, pc: u64, satps: [u64; 2], data: u64) -> 
     }
     // Pages of tables behind the other ones: x22 and x23.
     asm.li(22, satps[0]).li(23, satps[1]);
-    asm.li(TRAPS, 0).li(HASH, 0).li(28, 0).li(29, 0).w(&[MRET]);
-    asm.finish()
+    asm.li(TRAPS, 0).li(HASH, 0).li(28, 0).li(29, 0);
 }
 
-fn integer(r: &mut Random) -> u32 {
+pub fn integer(r: &mut Random) -> u32 {
     let (rd, a, b) = (r.rd(), r.rs(), r.rs());
     let funct = r.below(8) as u32;
     match r.below(5) {
@@ -141,7 +159,7 @@ fn integer(r: &mut Random) -> u32 {
     }
 }
 
-fn memory(r: &mut Random) -> u32 {
+pub fn memory(r: &mut Random) -> u32 {
     let base = 16 + r.below(6) as u32;
     let (rd, rs) = (r.rd(), r.rs());
     let offset = r.below(40) as i32 - 20;
@@ -230,7 +248,7 @@ fn body(r: &mut Random, at: u64) -> Vec<u8> {
     asm.finish()
 }
 
-fn map_all(bench: &mut Bench, r: &mut Random, level: u64) -> [u64; 2] {
+pub fn map_all(bench: &mut Bench, r: &mut Random, level: u64) -> [u64; 2] {
     let user = if level == 0 { USER } else { 0 };
     let ad = |r: &mut Random| r.pick(&[ACCESSED, ACCESSED, 0, 0x40]);
     [5, 6].map(|asid| {
@@ -274,8 +292,8 @@ fn try_one(bench: &mut Bench, seed: u64) -> bool {
     let level = r.pick(&[0, 1, 1, 3]);
     assert!(bench.ram.write(0, &vec![0; REACH]));
     bench.forget_tables();
-    put_handler(bench, HANDLERS[0], ENDS[0], [MCAUSE, MTVAL, MEPC], MRET);
-    put_handler(bench, HANDLERS[1], ENDS[1], [SCAUSE, STVAL, SEPC], SRET);
+    put_handler(bench, HANDLERS[0], ENDS[0], [MCAUSE, MTVAL, MEPC], MRET, 60);
+    put_handler(bench, HANDLERS[1], ENDS[1], [SCAUSE, STVAL, SEPC], SRET, 60);
     let satps = map_all(bench, r, level);
     let start = 0x1000 - 2 * r.below(100) - 2;
     let (code, data) = match level {
@@ -320,22 +338,11 @@ fn try_one(bench: &mut Bench, seed: u64) -> bool {
 
 #[test]
 fn random_programs_do_what_the_interpreter_does() {
-    let first = setting("ISOMORPH_SEED").unwrap_or(1);
-    let count = setting("ISOMORPH_PROGRAMS").unwrap_or(PROGRAMS);
+    let seeds = seeds(PROGRAMS);
+    let count = seeds.end - seeds.start;
     let mut bench = Bench::machine();
-    let device = bench.device.clone();
-    let (done, ended) = std::sync::mpsc::channel::<()>();
-    // A program that hangs on the accelerator ends too, and differs.
-    let guard = std::thread::spawn(move || {
-        let hung = ended.recv_timeout(std::time::Duration::from_secs(300));
-        if hung == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
-            device.end();
-        }
-    });
-    let ran = (first..first + count)
-        .filter(|seed| try_one(&mut bench, *seed))
-        .count() as u64;
+    let done = bench.ends_after(300);
+    let ran = seeds.filter(|seed| try_one(&mut bench, *seed)).count() as u64;
     drop(done);
-    guard.join().expect("no panic");
     assert!(ran * 10 > count * 6, "only {ran} of {count} end");
 }
