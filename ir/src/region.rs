@@ -3,7 +3,8 @@
 //! Control enters a region at its [entry](Region::entry) only. A block's direct exit (`exit`,
 //! `exitif`, `call`) to the pc of another block of the region *always* goes to that block; every
 //! other exit leaves the region. A computed one (`jump`, `callind`) goes to a block only if that
-//! block is a [join](Region::joins). What follows a `call` in its own block is entered from
+//! block is a [join](Region::joins), and one to which a [route](Region::routes) leads from there if
+//! there are any routes. What follows a `call` in its own block is entered from
 //! outside, with nothing known of the guest state.
 //!
 //! Guest state is visible where control leaves the region, where an operation can fault, trap or
@@ -60,6 +61,8 @@ pub struct Region {
     pub entry: usize,
     /// Blocks that computed jumps of the region may go to: observed targets and return addresses.
     pub joins: Vec<usize>,
+    /// If there are any: the only pairs of a block and a join between which computed jumps go.
+    pub routes: Vec<(usize, usize)>,
     /// Number of locals: I64 values ([`Val::local`]) that live across blocks and are no guest
     /// state. Their value at the entry is not defined.
     pub locals: usize,
@@ -118,9 +121,16 @@ impl Region {
 
     /// Where a computed jump of block `from` to `pc` leads inside of the region.
     pub fn computed_successor(&self, from: usize, pc: u64) -> Option<usize> {
-        let join = |n: &&usize| self.blocks.get(**n).is_some_and(|b| b.pc == pc);
-        self.joins.iter().find(join)?;
+        let is = |n: &usize| self.blocks.get(*n).is_some_and(|b| b.pc == pc);
+        self.joins_from(from).find(is)?;
         self.successor(from, pc)
+    }
+
+    /// The joins that computed jumps of block `from` may go to.
+    pub fn joins_from(&self, from: usize) -> impl Iterator<Item = usize> + use<'_> {
+        let free = self.routes.is_empty();
+        let goes = move |to: &usize| free || self.routes.contains(&(from, *to));
+        self.joins.iter().copied().filter(goes)
     }
 
     /// The operation at `site`.
@@ -158,6 +168,12 @@ impl Region {
         };
         exists(self.entry)?;
         self.joins.iter().try_for_each(|&n| exists(n))?;
+        for &(from, to) in &self.routes {
+            exists(from)?;
+            if !self.joins.contains(&to) {
+                return Err(RegionError::NoBlock(to));
+            }
+        }
         for p in &self.preheaders {
             exists(p.block)?;
             exists(p.head)?;
@@ -224,6 +240,11 @@ impl Region {
                 "entry" => self.entry = words.next()?.parse().ok()?,
                 "locals" => self.locals = words.next()?.parse().ok()?,
                 "joins" => list = &mut self.joins,
+                "route" => {
+                    let from = words.next()?.parse().ok()?;
+                    words.next().filter(|w| **w == "to")?;
+                    self.routes.push((from, words.next()?.parse().ok()?));
+                }
                 "preheader" => {
                     let block = words.next()?.parse().ok()?;
                     words.next().filter(|w| **w == "of")?;
@@ -288,6 +309,9 @@ impl Display for RegionText<'_> {
         } = self.region;
         write!(f, "region entry {entry} locals {locals} joins")?;
         numbers(f, joins)?;
+        for (from, to) in &self.region.routes {
+            writeln!(f, "route {from} to {to}")?;
+        }
         for Preheader {
             block,
             head,

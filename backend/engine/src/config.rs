@@ -95,14 +95,12 @@ pub enum Refusal {
     NoCycle,
     /// Its instructions have no code in tier 2, or none that would be faster.
     Code(String),
+    /// Tier 1's code is likely to be as fast.
+    NoGain,
     /// Too many regions wait to be compiled.
     Busy,
     /// Tier 2 has used up its share of code memory.
     Memory,
-    /// Control left the region soon after entering it, again and again.
-    ShortStays,
-    /// Tier 1's code is as good.
-    NoGain,
 }
 
 impl Display for Refusal {
@@ -110,10 +108,9 @@ impl Display for Refusal {
         match self {
             Self::NoCycle => f.write_str("control did not come back to it"),
             Self::Code(why) => f.write_str(why),
+            Self::NoGain => f.write_str("tier 1's code is likely to be as fast"),
             Self::Busy => f.write_str("too many regions wait to be compiled"),
             Self::Memory => f.write_str("tier 2 has used up its code memory"),
-            Self::ShortStays => f.write_str("control left it soon, again and again"),
-            Self::NoGain => f.write_str("tier 1's code is as good"),
         }
     }
 }
@@ -125,8 +122,8 @@ pub enum Dropped {
     CodeChanged,
     /// Code memory was full.
     Flushed,
-    /// [`Refusal::ShortStays`].
-    ShortStays,
+    /// Tier 1's code was as fast when both were measured.
+    NoGain,
 }
 
 /// A block of a region, as it was chosen.

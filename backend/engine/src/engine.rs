@@ -1,6 +1,6 @@
 //! What all vCPUs share: translations, and the protocol by which they stop for each other.
 
-use crate::blocks::{Blocks, Context, Entry, ticks};
+use crate::blocks::{Blocks, Context, Entry, Trip, ticks};
 use crate::config::{Config, Policy, Refusal, RegionEvent};
 use crate::error::EngineError;
 use crate::memory::{PENDING_FAULT, VcpuMemory, VcpuRef};
@@ -8,7 +8,7 @@ use crate::site::{Rams, Site};
 use crate::stats::{Snapshot, Stats};
 use crate::system::Protect;
 use crate::table::BlockTable;
-use crate::tier2::{Queue, QueueGuard, Recording};
+use crate::tier2::{Choice, Queue, QueueGuard, Recording, process_time};
 use isomorph_code::CodeError;
 use isomorph_cranelift::CompiledRegion;
 use isomorph_frontend::{CodeSource, Guest};
@@ -43,6 +43,8 @@ pub struct Engine<G: Guest> {
     pub(crate) written: Mutex<Vec<u64>>,
     /// Regions that wait to be compiled.
     pub(crate) queue: Arc<Queue>,
+    /// Regions are under trial: a vCPU that polls looks at them.
+    looks: AtomicBool,
     /// Processors of the host that this process may use.
     processors: usize,
 }
@@ -71,6 +73,10 @@ impl Inner {
         number
     }
 }
+
+/// CPU time that compiling may take in any case, in nanoseconds, and as a share of the process's.
+const BUDGET_NS: f64 = 1.5e6;
+const BUDGET_SHARE: f64 = 0.06;
 
 /// Entries after which a counter runs out, if a processor is idle: some 100 µs of a small loop.
 const THRESHOLD: i32 = 1 << 14;
@@ -110,6 +116,7 @@ impl<G: Guest> Engine<G> {
             rams: Rams::default(),
             written: Mutex::default(),
             queue: Arc::default(),
+            looks: AtomicBool::new(false),
             processors: std::thread::available_parallelism().map_or(1, usize::from),
         }))
     }
@@ -122,10 +129,13 @@ impl<G: Guest> Engine<G> {
     /// What was done so far.
     pub fn stats(&self) -> Snapshot {
         let mut stats = self.stats.snapshot();
-        let ticks = ticks().wrapping_sub(self.born.0).max(1);
-        let ns_per_tick = self.born.1.elapsed().as_nanos() as f64 / ticks as f64;
-        stats.translate_ns = (stats.translate_ns as f64 * ns_per_tick) as u64;
+        stats.translate_ns = (stats.translate_ns as f64 * self.ns_per_tick()) as u64;
         stats
+    }
+
+    fn ns_per_tick(&self) -> f64 {
+        let ticks = ticks().wrapping_sub(self.born.0).max(1);
+        self.born.1.elapsed().as_nanos() as f64 / ticks as f64
     }
 
     /// Takes the lock. A panic of another holder leaves books that are still usable.
@@ -225,57 +235,154 @@ impl<G: Guest> Engine<G> {
         inner.blocks.entry(&self.context(&protect, None), site)
     }
 
-    /// Serves the edge of a counter that ran out: where to go on, and what to record from there,
-    /// if anything. The caller is not in generated code, and no flush came between.
-    pub(crate) fn trip(&self, inner: &mut Inner, edge: u32, vcpu: VcpuRef) -> Option<Recording> {
+    /// Serves the edge of a counter that ran out: what to record from there, if anything. The
+    /// caller is not in generated code, and no flush came between.
+    pub(crate) fn trip(
+        self: &Arc<Self>,
+        inner: &mut Inner,
+        edge: u32,
+        vcpu: VcpuRef,
+    ) -> Option<Recording> {
         let running = |v: &&VcpuRef| v.cell().running.load(Ordering::Relaxed) != 0;
         // The caller is not counted as running here, but it will be.
         let busy = 1 + inner.vcpus.iter().filter(running).count();
-        let idle = busy < self.processors || self.config.tier2.policy != Policy::Hot(None);
-        let tripped = inner.blocks.trip(edge, vcpu, self.threshold(), idle)?;
-        self.stats.recordings.add_alone(1);
-        Some(Recording::new(tripped))
+        let adaptive = self.is_adaptive();
+        let idle = busy < self.processors || !adaptive;
+        let ways = (idle, adaptive);
+        let alone = !inner.blocks.any_trial();
+        let affordable = |ns| alone && self.can_afford(ns);
+        let threshold = self.threshold();
+        match inner.blocks.trip(edge, vcpu, threshold, ways, &affordable) {
+            Trip::Nothing => None,
+            Trip::Record(tripped) => {
+                self.stats.recordings.add_alone(1);
+                Some(Recording::new(tripped))
+            }
+            Trip::Compile { choice, round_ns } => {
+                self.submit(inner, &choice, round_ns);
+                None
+            }
+            Trip::Trial => {
+                self.look_at_trials(inner, vcpu);
+                None
+            }
+        }
     }
 
-    /// Chooses a region from a recording, and has it compiled.
+    /// Whether compiling may take so many nanoseconds more: it is to be a small part of what this
+    /// process takes.
+    fn can_afford(&self, ns: f64) -> bool {
+        if self.queue.lock().is_busy() {
+            return false; // one at a time, so that each can be measured
+        }
+        let spent = self.stats.region_ns.get() as f64;
+        spent + ns < BUDGET_NS + BUDGET_SHARE * process_time().as_nanos() as f64
+    }
+
+    /// Whether what is hot enough depends on what it costs.
+    fn is_adaptive(&self) -> bool {
+        self.config.tier2.policy == Policy::Hot(None)
+    }
+
+    /// Chooses a region from a recording.
     pub(crate) fn recorded(self: &Arc<Self>, recording: &Recording, vcpu: VcpuRef) {
         let mut inner = self.lock();
         let head = recording.head();
+        let threshold = self.threshold();
+        let why = match recording.choose() {
+            Ok(choice) if !self.is_adaptive() => return self.submit(&mut inner, &choice, None),
+            Ok(choice) => return self.consider(&mut inner, choice, vcpu),
+            Err(why) => why,
+        };
+        let given_up = inner.blocks.give_back(&self.table, head, vcpu, threshold);
+        if given_up {
+            self.forget(&inner.vcpus, head.pc);
+            self.stays(head.pc, &why);
+        }
+    }
+
+    /// Keeps a choice until it is worth while, or not.
+    fn consider(&self, inner: &mut Inner, choice: Choice, vcpu: VcpuRef) {
+        let cx = self.context(&|_| {}, None);
+        let pc = choice.head.pc;
+        let why = match inner.blocks.form(&cx, &choice) {
+            Ok(formed) if formed.is_promising() => {
+                let entries = self.threshold();
+                return inner.blocks.keep(&self.table, choice, vcpu, entries);
+            }
+            Ok(_) => Refusal::NoGain,
+            Err(why) => why,
+        };
+        for site in choice.covered() {
+            inner.blocks.stop_counting(&self.table, site);
+            self.forget(&inner.vcpus, site.pc);
+        }
+        self.stays(pc, &why);
+    }
+
+    /// Forms a region and has it compiled.
+    fn submit(self: &Arc<Self>, inner: &mut Inner, choice: &Choice, round_ns: Option<f64>) {
+        let head = choice.head;
         let observer = self.config.observer.as_deref();
-        let Inner { blocks, mail, .. } = &mut *inner;
+        let Inner { blocks, mail, .. } = inner;
         let protect = |page| mail.iter().for_each(|vcpu| vcpu.protect(page));
         let cx = self.context(&protect, None);
-        let formed = recording
-            .choose()
-            .and_then(|choice| Ok((blocks.form(&cx, &choice)?, choice)));
-        let why = match formed {
-            Ok((formed, choice)) => {
-                blocks.stop_counting(&self.table, head);
-                let job = blocks.choose(observer, &choice, formed);
+        let formed = blocks.form(&cx, choice);
+        blocks.stop_counting(&self.table, head);
+        match formed {
+            Ok(formed) => {
+                let job = blocks.choose(observer, choice, formed, round_ns);
                 let region = job.region;
                 if !Queue::push(self, job) {
                     blocks.refuse(observer, region, &Refusal::Busy);
                     self.stats.regions_refused.add_alone(1);
                 }
-                None
             }
-            Err(Refusal::NoCycle) => {
-                let given_up = blocks.give_back(&self.table, head, vcpu, self.threshold());
-                given_up.then_some(Refusal::NoCycle)
-            }
-            Err(why) => {
-                blocks.stop_counting(&self.table, head);
-                Some(why)
-            }
-        };
-        if let Some(why) = &why {
-            self.stats.regions_refused.add_alone(1);
-            if let Some(observer) = observer {
-                let (region, pc) = (None, head.pc);
-                observer.region(&RegionEvent::Refused { region, pc, why });
-            }
+            Err(why) => self.stays(head.pc, &why),
         }
         self.forget(&inner.vcpus, head.pc);
+    }
+
+    /// Code stays with tier 1.
+    fn stays(&self, pc: u64, why: &Refusal) {
+        self.stats.regions_refused.add(1);
+        if let Some(observer) = &self.config.observer {
+            let region = None;
+            observer.region(&RegionEvent::Refused { region, pc, why });
+        }
+    }
+
+    /// Has the vCPUs look at the regions under trial soon; whether there are any.
+    pub(crate) fn ask_for_looks(&self) -> bool {
+        let inner = self.lock();
+        let any = inner.blocks.any_trial();
+        if any {
+            self.looks.store(true, Ordering::SeqCst);
+            for vcpu in &inner.vcpus {
+                vcpu.irq().store(1, Ordering::SeqCst);
+            }
+        }
+        any
+    }
+
+    /// Whether any region is under trial.
+    pub(crate) fn any_trial(&self) -> bool {
+        self.lock().blocks.any_trial()
+    }
+
+    /// A vCPU was asked to leave generated code: perhaps to look at regions. It is not running.
+    pub(crate) fn polled(&self, vcpu: VcpuRef) {
+        if self.looks.load(Ordering::Relaxed) {
+            self.look_at_trials(&mut self.lock(), vcpu);
+        }
+    }
+
+    fn look_at_trials(&self, inner: &mut Inner, vcpu: VcpuRef) {
+        for pc in inner.blocks.look_at_trials(&self.table, vcpu) {
+            self.forget(&inner.vcpus, pc);
+        }
+        self.looks.store(inner.blocks.any_trial(), Ordering::SeqCst);
+        self.regions_gone(inner);
     }
 
     /// A recording was cut short by something that has nothing to do with what it records.
@@ -291,7 +398,8 @@ impl<G: Guest> Engine<G> {
     pub(crate) fn install(&self, region: u32, code: &CompiledRegion) {
         let mut inner = self.lock();
         let Inner { blocks, vcpus, .. } = &mut *inner;
-        match blocks.install(&self.table, &self.config, region, code) {
+        let cx = self.context(&|_| {}, None);
+        match blocks.install(&cx, region, code) {
             Some(placed) => {
                 self.stats.regions.add_alone(1);
                 self.stats.region_insns.add_alone(code.stats.insns.into());
@@ -410,7 +518,11 @@ fn resolve_pending(blocks: &Blocks, vcpu: &VcpuRef) {
     let pending = cell.pending.swap(0, Ordering::SeqCst);
     let pc = match pending {
         0 => return,
-        p if p >= PENDING_FAULT => blocks.guest_pc((p - PENDING_FAULT) as u32).unwrap_or(0),
+        p if p >= PENDING_FAULT => {
+            let host = (p - PENDING_FAULT) as u32;
+            blocks.restore(host, vcpu);
+            blocks.guest_pc(host).unwrap_or(0)
+        }
         p => blocks.edge_target((p - 1) as u32),
     };
     cell.pending_pc.store(pc, Ordering::SeqCst);

@@ -1,6 +1,6 @@
 //! Host faults in generated code: from a signal to an exit.
 
-use crate::memory::{VcpuMemory, VcpuRef};
+use crate::memory::{FRAME_BYTES, VcpuMemory, VcpuRef};
 use std::cell::Cell;
 
 /// What the signal handler knows of the vCPU that this thread runs.
@@ -119,6 +119,14 @@ pub unsafe fn handle_host_signal(
         current.exits.0
     } else {
         gregs[libc::REG_RBP as usize] = current.vcpu.rbp() as i64;
+        // SAFETY: from the body's stack pointer up to where generated code was entered is this
+        // thread's stack; the buffer is as long as what is copied at most.
+        unsafe {
+            let from = gregs[libc::REG_RSP as usize] as u64;
+            let have = current.vcpu.host_rsp().saturating_sub(from) as usize;
+            let (from, to) = (from as *const u8, current.vcpu.frame().cast::<u8>());
+            std::ptr::copy_nonoverlapping(from, to, have.min(FRAME_BYTES));
+        }
         current.exits.1
     };
     gregs[libc::REG_RIP as usize] = exit as i64;

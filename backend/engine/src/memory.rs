@@ -171,6 +171,11 @@ impl VcpuRef {
         self.base == other.base
     }
 
+    /// What tells it from other vCPUs.
+    pub fn id(&self) -> usize {
+        self.base.as_ptr() as usize
+    }
+
     /// The engine's cell.
     pub fn cell(&self) -> &Cell {
         // SAFETY: inside the mapping, aligned, zeroed at first (a valid Cell); the fault record is
@@ -206,6 +211,25 @@ impl VcpuRef {
         let offset = counters_offset(self.banks) + (slot % COUNTERS) as usize * 4;
         // SAFETY: inside the mapping, aligned, and Rust code only touches it atomically.
         unsafe { &*self.base.as_ptr().add(offset).cast::<AtomicI32>() }
+    }
+
+    /// What was noted of a region's frame at a fault. Only for the vCPU's own thread, its signal
+    /// handler, and who has the vCPU stopped.
+    pub fn frame(&self) -> *mut [u8; FRAME_BYTES] {
+        // SAFETY: inside the mapping.
+        unsafe { self.base.as_ptr().add(frame_offset(self.banks)).cast() }
+    }
+
+    /// The guest state's bytes. As for `frame`.
+    pub fn guest_bytes(&self) -> *mut [u8; GUEST_BYTES_MAX] {
+        // SAFETY: inside the mapping.
+        unsafe { self.base.as_ptr().add(GUEST_OFFSET).cast() }
+    }
+
+    /// The host's stack pointer where generated code was entered. As for `frame`.
+    pub fn host_rsp(&self) -> u64 {
+        // SAFETY: the field lies in the mapping, and generated code is not running.
+        unsafe { (*self.base.as_ptr().cast::<Header>()).host_rsp }
     }
 
     /// What `rbp` is in generated code.
@@ -294,6 +318,13 @@ pub(crate) const fn counters_offset(banks: usize) -> usize {
 
 /// Bytes of a vCPU's memory.
 const fn memory_bytes(banks: usize) -> usize {
+    frame_offset(banks) + FRAME_BYTES
+}
+
+/// Bytes of a region's frame that are noted at a fault.
+pub(crate) const FRAME_BYTES: usize = isomorph_cranelift::Recovery::FRAME_LIMIT;
+
+const fn frame_offset(banks: usize) -> usize {
     counters_offset(banks) + COUNTERS as usize * 4
 }
 

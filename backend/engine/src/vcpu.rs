@@ -458,6 +458,7 @@ impl<G: Guest> Vcpu<G> {
                 stats.exits_poll.add(1);
                 cell.running.store(0, Ordering::SeqCst);
                 self.shared.irq().store(0, Ordering::SeqCst);
+                self.engine.polled(self.shared);
                 if cell.kicked.swap(0, Ordering::SeqCst) != 0 {
                     G::set_pc(self.state_mut(), pc);
                     return Err(Exit::Interrupted);
@@ -508,6 +509,7 @@ impl<G: Guest> Vcpu<G> {
         let (pc, bytes) = if cell.pending.swap(0, Ordering::SeqCst) == 0 {
             (cell.pending_pc.load(Ordering::SeqCst), Vec::new())
         } else {
+            inner.blocks.restore(host, &self.shared);
             (
                 inner.blocks.guest_pc(host).unwrap_or(0),
                 inner.blocks.code.bytes(host, 15),

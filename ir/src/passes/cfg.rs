@@ -40,13 +40,9 @@ pub fn targets<'a>(
         Op::Exit | Op::ExitIf | Op::Call => region.successor(from, inst.pc()),
         _ => None,
     };
-    let joins: &[usize] = match inst.op {
-        Op::Jump | Op::CallInd => &region.joins,
-        _ => &[],
-    };
-    let computed = joins
-        .iter()
-        .filter_map(move |&n| region.successor(from, region.blocks[n].pc));
+    let jumps = matches!(inst.op, Op::Jump | Op::CallInd);
+    let joins = jumps.then(|| region.joins_from(from)).into_iter().flatten();
+    let computed = joins.filter_map(move |n| region.successor(from, region.blocks[n].pc));
     direct.into_iter().chain(computed)
 }
 

@@ -2,13 +2,18 @@
 //!
 //! What may be one of them is entered through a thunk that counts, as soon as an edge that says so
 //! is linked to it; anything else is never counted. Each vCPU counts for itself. A counter that
-//! runs out starts a recording (`crate::tier2`), after which nothing is counted there any more.
+//! runs out starts a recording (`crate::tier2`). What is chosen from that is compiled once it is
+//! known to be worth it: tier 1 has spent about as much time there as compiling takes. The time
+//! that a round took is kept: the region must be faster (`trials`).
 
+use super::regions::Covered;
+use super::trials::Pace;
 use super::{Blocks, Context, Edge, Leads, NONE};
 use crate::config::{Origin, Policy};
 use crate::memory::{COUNTERS, VcpuRef};
 use crate::site::{Reach, Site};
 use crate::table::BlockTable;
+use crate::tier2::Choice;
 use isomorph_baseline::counting_thunk;
 use isomorph_frontend::Guest;
 
@@ -37,6 +42,8 @@ pub(super) struct Counting {
     tries: u8,
     /// The counter was wound up again since no processor was idle.
     waited: bool,
+    /// How fast entries come.
+    pace: Pace,
 }
 
 /// Recordings of one block that may be cut short; one that leads to nothing counts as many.
@@ -45,6 +52,8 @@ const NOTHING: u8 = 8;
 /// How much longer is counted where no processor is idle, and after a recording that led to
 /// nothing.
 const LONGER: i32 = 4;
+/// How much longer is counted where a region has been formed already.
+const COVERED: i32 = 32;
 
 /// A block whose counter ran out.
 #[derive(Clone, Copy, Debug)]
@@ -55,6 +64,27 @@ pub(crate) struct Tripped {
     pub origin: Origin,
 }
 
+/// What is to be done about a counter that ran out.
+#[derive(Debug)]
+pub(crate) enum Trip {
+    /// Nothing.
+    Nothing,
+    /// What runs now is to be recorded.
+    Record(Tripped),
+    /// What was recorded before is to be compiled.
+    Compile {
+        /// What.
+        choice: Box<Choice>,
+        /// Nanoseconds from one entry to the next with tier 1, if that was measured.
+        round_ns: Option<f64>,
+    },
+    /// A region under trial is entered, for the first time or once more.
+    Trial,
+}
+
+/// Entries of a region under trial after which it is looked at.
+const LOOK: i32 = 1 << 14;
+
 impl Blocks {
     /// Where an edge that says that its target may be hot enters it, if that is counted.
     pub(super) fn counted_entry<G: Guest>(
@@ -64,6 +94,7 @@ impl Blocks {
         to: u32,
     ) -> Option<u32> {
         let origin = match self.edges[edge as usize].leads {
+            _ if self.is_region(to) => Origin::Loop,
             Leads::Back => Origin::Loop,
             Leads::Into => Origin::Function,
             Leads::On | Leads::Hot => return None,
@@ -117,6 +148,7 @@ impl Blocks {
             origin,
             tries: 0,
             waited: false,
+            pace: Pace::default(),
         });
         Some(at)
     }
@@ -134,54 +166,115 @@ impl Blocks {
         self.edges[edge as usize].leads == Leads::Hot
     }
 
-    /// The counter behind edge `edge` ran out on `vcpu`: what is to be recorded. `idle`: a host
-    /// processor has nothing to do.
+    /// The counter behind edge `edge` ran out on `vcpu`: what is to be done. `idle`: a host
+    /// processor has nothing to do; `adaptive`: what is hot enough depends on what it costs;
+    /// `affordable` tells whether so many nanoseconds can be spent on compiling.
     pub fn trip(
         &mut self,
         edge: u32,
         vcpu: VcpuRef,
         threshold: i32,
-        idle: bool,
-    ) -> Option<Tripped> {
+        (idle, adaptive): (bool, bool),
+        affordable: &dyn Fn(f64) -> bool,
+    ) -> Trip {
         let id = self.edges[edge as usize].source;
+        let region = self.is_region(id);
+        let covered = self.regions.covered(self.blocks[id as usize].site);
+        let chosen = self.regions.waiting.get(&id).map(|c| c.cost_ns());
         let block = &mut self.blocks[id as usize];
         match block.heat {
             Heat::Counting(mut c) => {
                 // Below 0: this vCPU has never counted here.
                 let ran_out = vcpu.counter(c.slot).load(COUNT) >= 0;
-                vcpu.counter(c.slot).store(threshold, COUNT);
+                let wind = |entries: i32| vcpu.counter(c.slot).store(entries, COUNT);
                 if !block.alive {
+                    wind(threshold);
                     vcpu.forget(block.site.pc);
+                    return Trip::Nothing;
                 }
-                if !block.alive || !ran_out {
-                    return None;
+                if region {
+                    wind(LOOK);
+                    return Trip::Trial;
                 }
-                if !idle && !c.waited {
-                    c.waited = true;
-                    vcpu.counter(c.slot)
-                        .store(threshold.saturating_mul(LONGER - 1), COUNT);
+                wind(threshold);
+                if !ran_out {
+                    return Trip::Nothing;
+                }
+                let longer = match covered {
+                    Covered::Pending => 1,
+                    Covered::Live => COVERED,
+                    _ if !idle && !std::mem::replace(&mut c.waited, true) => LONGER - 1,
+                    _ => 0,
+                };
+                if longer != 0 {
+                    wind(threshold.saturating_mul(longer));
                     block.heat = Heat::Counting(c);
-                    return None;
+                    return Trip::Nothing;
                 }
-                block.heat = Heat::Recording(c);
-                let (site, origin) = (block.site, c.origin);
-                Some(Tripped { site, origin })
+                let Some(cost) = chosen else {
+                    block.heat = Heat::Recording(c);
+                    let (site, origin) = (block.site, c.origin);
+                    return Trip::Record(Tripped { site, origin });
+                };
+                let more = c.pace.lap(vcpu, cost, adaptive, affordable);
+                block.heat = Heat::Counting(c);
+                if let Some(more) = more {
+                    wind(more);
+                    return Trip::Nothing;
+                }
+                let round_ns = c.pace.round_ns().filter(|_| adaptive);
+                let waiting = self.regions.waiting.remove(&id);
+                match waiting.filter(|choice| round_ns.is_none_or(|ns| choice.is_hot(ns))) {
+                    Some(choice) => Trip::Compile { choice, round_ns },
+                    None => self.not_hot(id, c, vcpu, threshold),
+                }
             }
             Heat::Recording(c) => {
                 vcpu.counter(c.slot).store(threshold, COUNT);
-                None
+                Trip::Nothing
             }
             Heat::Cold | Heat::Done => {
                 vcpu.forget(block.site.pc); // the way there went through the jump cache
-                None
+                Trip::Nothing
             }
         }
+    }
+
+    /// What was recorded at block `id` is a small part of what goes on: that is looked at again
+    /// much later.
+    fn not_hot(&mut self, id: u32, mut c: Counting, vcpu: VcpuRef, threshold: i32) -> Trip {
+        c.tries += NOTHING;
+        if c.tries >= TRIES {
+            self.cool(id);
+            vcpu.forget(self.blocks[id as usize].site.pc);
+            return Trip::Nothing;
+        }
+        c.pace = Pace::default();
+        vcpu.counter(c.slot)
+            .store(threshold.saturating_mul(COVERED), COUNT);
+        self.blocks[id as usize].heat = Heat::Counting(c);
+        Trip::Nothing
     }
 
     /// The block at `site`, if it is there.
     pub(super) fn known(&self, table: &BlockTable, site: Site) -> Option<u32> {
         let code = table.get(site.pc, site.space)?;
         self.at_host((code - self.code.exec_base()) as u32)
+    }
+
+    /// The recording that began at `site` led to `choice`, which is compiled once entries of
+    /// `site` have taken long enough.
+    pub fn keep(&mut self, table: &BlockTable, choice: Choice, vcpu: VcpuRef, entries: i32) {
+        let Some(id) = self.known(table, choice.head) else {
+            return;
+        };
+        let Heat::Recording(mut c) = self.blocks[id as usize].heat else {
+            return;
+        };
+        c.pace.start(vcpu, entries);
+        vcpu.counter(c.slot).store(entries, COUNT);
+        self.blocks[id as usize].heat = Heat::Counting(c);
+        self.regions.waiting.insert(id, Box::new(choice));
     }
 
     /// The recording that began at `site` led to nothing: it is tried again later, or not. True if
@@ -235,13 +328,24 @@ impl Blocks {
     /// Has block `id` entered without counting from now on. The jump caches are the caller's to
     /// see to.
     pub(super) fn cool(&mut self, id: u32) {
-        let block = &mut self.blocks[id as usize];
-        block.heat = Heat::Done;
+        self.blocks[id as usize].heat = Heat::Done;
+        self.repatch(id, None);
+    }
+
+    /// Has the edges of block `id` lead to it, through its counter if it is counted.
+    pub(super) fn enter_at<G: Guest>(&mut self, cx: &Context<'_, G>, id: u32) {
+        let counted = self.count(cx, id, Origin::Loop);
+        self.repatch(id, counted);
+    }
+
+    fn repatch(&mut self, id: u32, counted: Option<u32>) {
+        let block = &self.blocks[id as usize];
         let (host, fast) = (block.host, block.fast);
         let mut edge = block.incoming;
         while edge != NONE {
             let e = &self.edges[edge as usize];
-            let dest = if e.polled { host } else { fast };
+            let plain = if e.polled { host } else { fast };
+            let dest = counted.unwrap_or(plain);
             self.code.patch_u32(e.rel32, dest.wrapping_sub(e.rel32 + 4));
             edge = e.next;
         }

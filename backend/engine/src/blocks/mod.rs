@@ -2,8 +2,9 @@
 
 mod heat;
 mod regions;
+mod trials;
 
-pub(crate) use heat::Tripped;
+pub(crate) use heat::{Trip, Tripped};
 pub(crate) use regions::Job;
 
 use crate::config::{Config, Dropped, Translation};
@@ -53,8 +54,10 @@ struct Block {
     next_in_page: [u32; 2],
     /// Whether it is counted how often it is entered.
     heat: Heat,
-    /// The region that is entered in its place, or whose code it is.
+    /// The live region that is entered in its place, or whose code it is.
     region: u32,
+    /// The region whose code it is, live or not.
+    code_of: u32,
 }
 
 impl Block {
@@ -370,6 +373,7 @@ impl Blocks {
             next_in_page: [first, second],
             heat: Heat::Cold,
             region: NONE,
+            code_of: NONE,
         });
         id
     }

@@ -6,16 +6,18 @@
 //! head is back.
 
 use super::heat::Heat;
+use super::trials::Trial;
 use super::{BEFORE_BYTES, Block, Blocks, Context, NONE, PAGE_BITS, hash_of};
 use crate::config::{Config, Dropped, Observer, Origin, Part, Policy, Refusal, RegionEvent};
+use crate::memory::VcpuRef;
 use crate::site::{CodeAt, Reach, Site};
 use crate::table::BlockTable;
-use crate::tier2::{Choice, compile_region};
+use crate::tier2::{Choice, Mix, compile_region};
 use isomorph_baseline::Layout;
-use isomorph_cranelift::{CompiledRegion, Compiler, Floats};
+use isomorph_cranelift::{CompiledRegion, Compiler, Floats, Recovery};
 use isomorph_frontend::{CodeSource, Guest, translate_block};
 use isomorph_ir::{Op, OpFlags, Region};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Instant;
 
 /// Guest code that a region was made of.
@@ -51,6 +53,8 @@ pub(crate) struct Job {
     pub region: u32,
     pub ir: Region,
     pub chosen: Instant,
+    /// Offset in a vCPU's memory of the counter of its rounds, if it is to be tried.
+    pub rounds: Option<usize>,
 }
 
 /// Where a region's code now is.
@@ -79,6 +83,22 @@ struct Record {
     head_block: u32,
     state: State,
     spans: Vec<Span>,
+    /// Where the guest state is at a fault.
+    recovery: Recovery,
+    /// Set until it is known to be faster than tier 1.
+    trial: Option<Trial>,
+    /// Addresses of blocks in which control is often while it stays in the region.
+    covers: Vec<u64>,
+}
+
+/// Whether a block is part of a region.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Covered {
+    No,
+    /// Of one that is being compiled.
+    Pending,
+    /// Of one that can be entered, or is to be compiled once it is worth while.
+    Live,
 }
 
 /// The regions.
@@ -93,6 +113,10 @@ pub(super) struct Regions {
     volatile: Vec<u32>,
     /// Bytes of code memory in use.
     code_bytes: usize,
+    /// What was chosen to be compiled once it is worth while, by block.
+    pub waiting: HashMap<u32, Box<Choice>>,
+    /// Regions under trial that were entered or can be.
+    pub trials: Vec<u32>,
     /// See [`Blocks::take_gone`].
     gone: Vec<(u32, u64, Dropped)>,
     /// For [`Policy::Always`].
@@ -112,6 +136,8 @@ impl Regions {
             pages: BTreeMap::new(),
             volatile: Vec::new(),
             code_bytes: 0,
+            waiting: HashMap::new(),
+            trials: Vec::new(),
             gone: Vec::new(),
             compiler: always
                 .then(|| Compiler::new(layout, Floats::Call).ok().map(Box::new))
@@ -124,7 +150,30 @@ impl Regions {
         self.records.get_mut(index as usize)
     }
 
-    fn add(&mut self, head: Site, spans: Vec<Span>) -> u32 {
+    /// Whether the block at `site` is part of a region.
+    pub fn covered(&self, site: Site) -> Covered {
+        let regions = self.pages.get(&(site.place >> PAGE_BITS));
+        let waiting = self.waiting.values().any(|choice| {
+            let head = choice.head;
+            site.pc != head.pc && head.inside(site.pc).space == site.space && choice.covers(site.pc)
+        });
+        let mut found = if waiting { Covered::Live } else { Covered::No };
+        for &region in regions.into_iter().flatten() {
+            let record = &self.records[(region - self.first) as usize];
+            let same = record.head.inside(site.pc).space == site.space;
+            if !same || !record.covers.contains(&site.pc) {
+                continue;
+            }
+            match record.state {
+                State::Pending => found = Covered::Pending,
+                State::Live(_) => return Covered::Live,
+                State::Gone => {}
+            }
+        }
+        found
+    }
+
+    fn add(&mut self, head: Site, spans: Vec<Span>, covers: Vec<u64>) -> u32 {
         let region = self.first + self.records.len() as u32;
         for span in &spans {
             for page in span.pages() {
@@ -142,8 +191,20 @@ impl Regions {
             head_block: NONE,
             state: State::Pending,
             spans,
+            recovery: Recovery::default(),
+            trial: None,
+            covers,
         });
         region
+    }
+
+    /// The code of region `region`, and its trial, if both are there.
+    pub fn trial(&mut self, region: u32) -> Option<(u32, &mut Trial)> {
+        let record = self.get(region)?;
+        match record.state {
+            State::Live(id) => Some((id, record.trial.as_mut()?)),
+            _ => None,
+        }
     }
 
     /// Regions that are not gone and some of whose code may change silently.
@@ -181,6 +242,17 @@ pub(crate) struct Formed {
     parts: Vec<Part>,
 }
 
+impl Formed {
+    /// Whether it is likely to be faster than tier 1.
+    pub fn is_promising(&self) -> bool {
+        let mut mix = Mix::default();
+        for (block, part) in self.ir.blocks.iter().zip(&self.parts) {
+            mix.add(block, part.visits);
+        }
+        mix.is_promising()
+    }
+}
+
 impl Blocks {
     /// Translates the blocks of `choice` and joins them.
     pub fn form<G: Guest>(
@@ -214,6 +286,14 @@ impl Blocks {
                 bytes,
                 visits: block.visits,
             });
+        }
+        let place = |pc: u64| formed.ir.blocks.iter().position(|b| b.pc == pc);
+        let routes = choice.routes.iter();
+        formed.ir.routes = routes
+            .filter_map(|&(from, to)| Some((place(from)?, place(to)?)))
+            .collect();
+        if formed.ir.routes.is_empty() && choice.recorded != 0 {
+            formed.ir.joins.clear();
         }
         Ok(formed)
     }
@@ -249,8 +329,11 @@ impl Blocks {
         observer: Option<&dyn Observer>,
         choice: &Choice,
         formed: Formed,
+        round_ns: Option<f64>,
     ) -> Job {
-        let region = self.regions.add(choice.head, formed.spans);
+        let often = formed.parts.iter().filter(|p| choice.covers(p.pc));
+        let covers = often.map(|p| p.pc).collect();
+        let region = self.regions.add(choice.head, formed.spans, covers);
         if let Some(observer) = observer {
             observer.region(&RegionEvent::Chosen {
                 region,
@@ -260,10 +343,17 @@ impl Blocks {
                 parts: &formed.parts,
             });
         }
+        let slot = self.next_slot % crate::memory::COUNTERS;
+        let trial = round_ns.map(|ns| Trial::new(ns, slot));
+        if let Some(record) = self.regions.get(region).filter(|_| trial.is_some()) {
+            record.trial = trial;
+            self.next_slot = self.next_slot.wrapping_add(1);
+        }
         Job {
             region,
             ir: formed.ir,
             chosen: Instant::now(),
+            rounds: trial.map(|t| self.counters + t.slot as usize * 4),
         }
     }
 
@@ -288,13 +378,13 @@ impl Blocks {
 
     /// Places the code of region `region` and has it entered from now on, unless the guest's code
     /// has changed meanwhile. The jump caches are the caller's to see to.
-    pub fn install(
+    pub fn install<G: Guest>(
         &mut self,
-        table: &BlockTable,
-        config: &Config,
+        cx: &Context<'_, G>,
         region: u32,
         code: &CompiledRegion,
     ) -> Option<Placed> {
+        let config = cx.config;
         if !self.is_pending(region) {
             return None;
         }
@@ -322,8 +412,15 @@ impl Blocks {
         let id = self.record_region(head, host, region);
         if let Some(record) = self.regions.get(region) {
             record.state = State::Live(id);
+            record.recovery = code.recovery().clone();
+            if record.trial.is_some() {
+                self.regions.trials.push(region);
+            }
         }
-        self.replace(table, head, id);
+        if self.regions.trial(region).is_none() {
+            self.blocks[id as usize].heat = Heat::Done;
+        }
+        self.replace(cx, head, id);
         if let Some(observer) = observer {
             observer.region(&RegionEvent::Installed {
                 region,
@@ -362,15 +459,17 @@ impl Blocks {
             map: (map, self.map.len() as u32),
             incoming: NONE,
             next_in_page: [NONE; 2],
-            heat: Heat::Done,
+            heat: Heat::Cold,
             region,
+            code_of: region,
         });
         self.record_edges(id, host);
         id
     }
 
     /// Lets everything that leads to the block at `head` lead to block `id`.
-    fn replace(&mut self, table: &BlockTable, head: Site, id: u32) {
+    fn replace<G: Guest>(&mut self, cx: &Context<'_, G>, head: Site, id: u32) {
+        let table = cx.table;
         if let Some(old) = self.known(table, head) {
             let region = self.blocks[id as usize].region;
             let block = &mut self.blocks[old as usize];
@@ -380,7 +479,7 @@ impl Blocks {
                 record.head_block = old;
             }
         }
-        self.cool(id);
+        self.enter_at(cx, id);
         table.remove(head.pc, head.space);
         let host = self.blocks[id as usize].host;
         let code = self.code.exec_base() + u64::from(host);
@@ -408,6 +507,31 @@ impl Blocks {
             table.insert(head.pc, head.space, code);
         }
         head.pc
+    }
+
+    /// Completes the guest state of a vCPU that is stopped after a fault at offset `host`, if that
+    /// is in a region.
+    pub fn restore(&self, host: u32, vcpu: &VcpuRef) {
+        let Some(block) = self.at_host(host).map(|id| &self.blocks[id as usize]) else {
+            return;
+        };
+        // A region that was dropped meanwhile is still on record.
+        let region = block.code_of;
+        let index = region.checked_sub(self.regions.first);
+        let Some(record) = index.and_then(|n| self.regions.records.get(n as usize)) else {
+            return;
+        };
+        // SAFETY: the vCPU is stopped, and nobody else looks at its state or its fault.
+        let (fault, frame, state) =
+            unsafe { (&*vcpu.fault(), &*vcpu.frame(), &mut *vcpu.guest_bytes()) };
+        let offset = host - block.host;
+        record.recovery.restore(offset, &fault.regs, frame, state);
+    }
+
+    /// Whether block `id` is the code of a region.
+    pub(super) fn is_region(&self, id: u32) -> bool {
+        let block = &self.blocks[id as usize];
+        block.region != NONE && block.code_of == block.region
     }
 
     /// The tier-1 block at the entry of region `region` is gone.
@@ -461,6 +585,8 @@ impl Blocks {
         regions.records.clear();
         regions.pages.clear();
         regions.volatile.clear();
+        regions.waiting.clear();
+        regions.trials.clear();
         regions.code_bytes = 0;
     }
 
@@ -486,9 +612,9 @@ impl Blocks {
         let observer = cx.config.observer.as_deref();
         let choice = self.static_choice(cx, site);
         let formed = self.form(cx, &choice).ok()?;
-        let job = self.choose(observer, &choice, formed);
+        let job = self.choose(observer, &choice, formed, None);
         match compile_region::<G>(compiler, cx.config, &job) {
-            Ok(code) => self.install(cx.table, cx.config, job.region, &code),
+            Ok(code) => self.install(cx, job.region, &code),
             Err(why) => {
                 self.refuse(observer, job.region, &why);
                 None

@@ -558,6 +558,7 @@ impl<G: SystemGuest> SystemVcpu<G> {
             }
             _ => {
                 self.core.clear_poll();
+                self.core.engine().polled(shared);
                 self.core.store_fp();
                 G::set_pc(self.core.state_mut(), pc);
                 Ok(Go::Anew)

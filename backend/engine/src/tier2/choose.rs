@@ -1,6 +1,7 @@
 //! Which of the recorded blocks become a region.
 
-use super::record::Recording;
+use super::queue::BLOCK_NS as BLOCK_NS_COMPILED;
+use super::record::{Entered, Recording};
 use crate::config::{Origin, Refusal};
 use crate::site::{Reach, Site};
 use std::collections::HashMap;
@@ -8,10 +9,14 @@ use std::collections::HashMap;
 /// Most blocks of a region.
 const BLOCKS: usize = 160;
 /// A block that has a smaller share of the recording than one in so many is left out.
-const SHARE: usize = 512;
+const SHARE: usize = 128;
 /// How far from the entry a region's code may be, in bytes: offsets in the books have 32 bits.
 const SPREAD: u64 = 1 << 30;
 
+/// Time that a block takes at most, about, when the code is hot.
+const BLOCK_NS: f64 = 12.0;
+/// A block is covered that is met once in so many rounds of the head.
+const COVERED: u32 = 8;
 /// A block of a region to be.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ChosenBlock {
@@ -27,8 +32,12 @@ pub(crate) struct Choice {
     pub head: Site,
     pub origin: Origin,
     pub blocks: Vec<ChosenBlock>,
+    /// Computed jumps and returns that were seen: from the block at one address to that at another.
+    pub routes: Vec<(u64, u64)>,
     /// Blocks that were recorded.
     pub recorded: u32,
+    /// How often the head was among them.
+    pub rounds: u32,
 }
 
 impl Choice {
@@ -43,8 +52,35 @@ impl Choice {
             head,
             origin,
             blocks,
+            routes: Vec::new(),
             recorded: 0,
+            rounds: 0,
         }
+    }
+
+    /// Nanoseconds that compiling it is expected to take.
+    pub fn cost_ns(&self) -> f64 {
+        BLOCK_NS_COMPILED * self.blocks.len() as f64
+    }
+
+    /// Whether control does little else than going round in what was recorded, if a round takes
+    /// so long.
+    pub fn is_hot(&self, round_ns: f64) -> bool {
+        let blocks = f64::from(self.recorded) / f64::from(self.rounds.max(1));
+        round_ns < blocks * BLOCK_NS
+    }
+
+    /// Whether control is often in the block at `pc` while it goes round in what is chosen.
+    pub fn covers(&self, pc: u64) -> bool {
+        let rounds = self.blocks.first().map_or(0, |b| b.visits);
+        let mut blocks = self.blocks.iter();
+        blocks.any(|b| b.pc == pc && b.visits > rounds / COVERED)
+    }
+
+    /// The blocks in which control is often while it goes round.
+    pub fn covered(&self) -> impl Iterator<Item = Site> + use<'_> {
+        let often = self.blocks.iter().filter(|b| self.covers(b.pc));
+        often.map(|b| self.head.inside(b.pc))
     }
 
     /// Adds the block at `pc` if it may be added and is not there.
@@ -66,7 +102,7 @@ impl Choice {
     pub(super) fn from_steps(recording: &Recording) -> Result<Self, Refusal> {
         let head = recording.head();
         let steps = &recording.steps;
-        let is_head = |s: &&super::record::Entered| s.inside && s.pc == head.pc;
+        let is_head = |s: &&Entered| s.inside && s.pc == head.pc;
         let rounds = steps.iter().filter(is_head).count();
         let last = steps.iter().rposition(|s| is_head(&s)).unwrap_or(0);
         if rounds < 2 {
@@ -91,9 +127,20 @@ impl Choice {
             head,
             origin: recording.tripped.origin,
             blocks,
+            routes: routes(&steps[..=last]),
             recorded: steps.len() as u32,
+            rounds: rounds as u32,
         })
     }
+}
+
+/// The computed jumps among steps, each once.
+fn routes(steps: &[Entered]) -> Vec<(u64, u64)> {
+    let pairs = steps.windows(2).filter(|w| w[1].computed);
+    let mut routes: Vec<(u64, u64)> = pairs.map(|w| (w[0].pc, w[1].pc)).collect();
+    routes.sort_unstable();
+    routes.dedup();
+    routes
 }
 
 /// Whether the block at `pc` can be in a region that is entered at `head`.

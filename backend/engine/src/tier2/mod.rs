@@ -7,9 +7,11 @@
 //! compiles.
 
 mod choose;
+mod gain;
 mod queue;
 mod record;
 
 pub(crate) use choose::Choice;
-pub(crate) use queue::{Queue, QueueGuard, compile_region};
+pub(crate) use gain::Mix;
+pub(crate) use queue::{Queue, QueueGuard, compile_region, cpu_time, process_time};
 pub(crate) use record::Recording;

@@ -13,6 +13,8 @@ use std::time::Duration;
 
 /// Regions that may wait: what is hotter than the others comes again.
 const WAITING: usize = 64;
+/// How long a region under trial is left alone.
+const TRIAL: Duration = Duration::from_millis(2);
 /// How long a thread waits for work before it ends.
 const IDLE: Duration = Duration::from_secs(2);
 
@@ -26,6 +28,8 @@ pub(crate) struct Queue {
 #[derive(Debug, Default)]
 pub(crate) struct State {
     jobs: VecDeque<Job>,
+    /// Regions that are being compiled.
+    working: usize,
     threads: usize,
     closed: bool,
 }
@@ -70,30 +74,56 @@ impl Queue {
         true
     }
 
-    /// The next job; `None` if the thread is to end.
-    fn next(&self) -> Option<Job> {
+    /// A job is done.
+    fn done(&self) {
+        let mut state = self.lock();
+        state.working = state.working.saturating_sub(1);
+    }
+
+    /// What to do next. `trials`: regions are under trial.
+    fn next(&self, trials: bool) -> Work {
         let mut state = self.lock();
         loop {
             if !state.closed
                 && let Some(job) = state.jobs.pop_front()
             {
-                return Some(job);
+                state.working += 1;
+                return Work::Compile(job);
             }
-            let waited = self.changed.wait_timeout(state, IDLE);
+            let patience = if trials { TRIAL } else { IDLE };
+            let waited = self.changed.wait_timeout(state, patience);
             let (again, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
             state = again;
-            if state.closed || (timeout.timed_out() && state.jobs.is_empty()) {
+            let idle = timeout.timed_out() && state.jobs.is_empty();
+            if !state.closed && idle && trials {
+                return Work::Look;
+            }
+            if state.closed || idle {
                 state.threads -= 1;
-                return None;
+                return Work::End;
             }
         }
     }
 }
 
+/// What a thread does next.
+enum Work {
+    Compile(Job),
+    /// Have the regions under trial looked at.
+    Look,
+    End,
+}
+
 impl State {
+    /// Whether anything waits or is being compiled.
+    pub fn is_busy(&self) -> bool {
+        !self.jobs.is_empty() || self.working != 0
+    }
+
     /// In the child of a fork: the threads are gone, and what they had.
     pub fn orphaned(&mut self) {
         self.jobs.clear();
+        self.working = 0;
         self.threads = 0;
     }
 }
@@ -116,9 +146,23 @@ fn spawn(work: impl FnOnce() + Send + 'static) -> bool {
 
 fn work<G: Guest>(engine: &Weak<Engine<G>>, queue: &Queue) {
     let mut compiler = None;
-    while let Some(job) = queue.next() {
+    let mut trials = false;
+    loop {
+        let work = queue.next(trials);
         let Some(engine) = engine.upgrade() else {
+            trials = false;
+            if matches!(work, Work::End) {
+                return;
+            }
             continue;
+        };
+        let job = match work {
+            Work::Compile(job) => job,
+            Work::Look => {
+                trials = engine.ask_for_looks();
+                continue;
+            }
+            Work::End => return,
         };
         let compiler = match &mut compiler {
             Some(compiler) => compiler,
@@ -131,18 +175,25 @@ fn work<G: Guest>(engine: &Weak<Engine<G>>, queue: &Queue) {
                     Ok(new) => empty.insert(new),
                     Err(error) => {
                         engine.refuse(job.region, &Refusal::Code(error.to_string()));
+                        queue.done();
                         continue;
                     }
                 }
             }
         };
         if !engine.lock().blocks.is_pending(job.region) {
+            queue.done();
             continue;
         }
+        let begin = cpu_time();
         match compile_region::<G>(compiler, &engine.config, &job) {
             Ok(code) => engine.install(job.region, &code),
             Err(why) => engine.refuse(job.region, &why),
         }
+        let took = cpu_time().saturating_sub(begin);
+        engine.stats.region_ns.add(took.as_nanos() as u64);
+        queue.done();
+        trials = engine.any_trial();
     }
 }
 
@@ -160,6 +211,7 @@ pub(crate) fn compile_region<G: Guest>(
         faults: Faults::Precise,
     };
     let done = passes::run(&mut region, &context, config.tier2.passes);
+    compiler.count_rounds(job.rounds);
     let compiled = compiler.compile(&region);
     let took = cpu_time().saturating_sub(begin);
     let code = compiled.map_err(|error| Refusal::Code(error.to_string()))?;
@@ -178,13 +230,25 @@ pub(crate) fn compile_region<G: Guest>(
     Ok(code)
 }
 
+/// What compiling a block takes, about, in nanoseconds: some ten instructions of 12 µs.
+pub(crate) const BLOCK_NS: f64 = 120_000.0;
+
 /// CPU time of this thread.
 pub(crate) fn cpu_time() -> Duration {
+    time_of(libc::CLOCK_THREAD_CPUTIME_ID)
+}
+
+/// CPU time of this process.
+pub(crate) fn process_time() -> Duration {
+    time_of(libc::CLOCK_PROCESS_CPUTIME_ID)
+}
+
+fn time_of(clock: libc::clockid_t) -> Duration {
     let mut time = libc::timespec {
         tv_sec: 0,
         tv_nsec: 0,
     };
     // SAFETY: the structure outlives the call.
-    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
+    unsafe { libc::clock_gettime(clock, &mut time) };
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }

@@ -6,7 +6,7 @@ use crate::config::Refusal;
 use crate::site::Site;
 
 /// Most blocks that are recorded.
-const STEPS: usize = 2048;
+const STEPS: usize = 1024;
 /// Most times that the head is met again.
 const ROUNDS: u32 = 256;
 /// Blocks after which the head must have been met again.

@@ -33,13 +33,24 @@ pub fn region(random: &mut Random) -> Region {
         block
     });
     let blocks = blocks.collect();
+    let routes = match random.below(2) {
+        0 => Vec::new(),
+        _ => some_routes(random, count, &joins),
+    };
     let region = Region {
         entry: random.below(count),
         joins,
+        routes,
         ..Region::new(blocks)
     };
     assert_eq!(region.verify(&TABLE), Ok(()));
     region
+}
+
+/// Some of the pairs of a block and a join.
+fn some_routes(random: &mut Random, count: usize, joins: &[usize]) -> Vec<(usize, usize)> {
+    let pairs = (0..count).flat_map(|from| joins.iter().map(move |&to| (from, to)));
+    pairs.filter(|_| random.below(2) == 0).collect()
 }
 
 /// Writes one block.

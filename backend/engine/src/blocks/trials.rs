@@ -1,0 +1,163 @@
+//! Whether regions are faster than tier 1, by measurement.
+//!
+//! With tier 1 it is known how much CPU time the vCPU took from one entry of the head to the next.
+//! A region counts the passes through its entry by itself, and its vCPU's time is taken from when
+//! it was first entered on: if a round takes no less, the region goes. What else the vCPU does
+//! meanwhile counts in both.
+
+use super::Blocks;
+use crate::config::Dropped;
+use crate::memory::VcpuRef;
+use crate::table::BlockTable;
+use crate::tier2::cpu_time;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// Least CPU time of a measurement.
+const WINDOW: Duration = Duration::from_millis(1);
+/// CPU time after which a region that no round was counted in goes.
+const PATIENCE: Duration = Duration::from_millis(30);
+/// A region stays if a round takes less than this share of what it took with tier 1.
+const GAIN: f64 = 0.98;
+/// What counting in memory costs a round in tier 1 at most, in nanoseconds.
+const COUNTING_NS: f64 = 2.0;
+/// Measurements in a row that speak against a region before it goes.
+const AGAINST: u8 = 2;
+/// Tier 1 has to have spent this many times what compiling is expected to take.
+const WORTH: f64 = 1.5;
+/// Most entries that are counted at a time.
+const MOST: f64 = 1e9;
+
+/// How fast entries of a block come.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Pace {
+    /// CPU time of the vCPU at the start of this lap, and which vCPU it is.
+    since: Duration,
+    vcpu: usize,
+    /// Entries of this lap.
+    entries: i32,
+    /// Time of all laps.
+    spent: Duration,
+    /// Nanoseconds for an entry in the last lap.
+    round_ns: f64,
+}
+
+impl Pace {
+    /// A lap of so many entries begins, on this thread's vCPU.
+    pub fn start(&mut self, vcpu: VcpuRef, entries: i32) {
+        (self.since, self.vcpu, self.entries) = (cpu_time(), vcpu.id(), entries);
+    }
+
+    /// A lap is over. `Some`: it takes so many entries more before `cost_ns` is worth while.
+    pub fn lap(
+        &mut self,
+        vcpu: VcpuRef,
+        cost_ns: f64,
+        adaptive: bool,
+        affordable: &dyn Fn(f64) -> bool,
+    ) -> Option<i32> {
+        if !adaptive {
+            return None;
+        }
+        if self.vcpu != vcpu.id() || self.entries <= 0 {
+            let entries = self.entries.max(1);
+            self.start(vcpu, entries);
+            return Some(entries);
+        }
+        let took = cpu_time().saturating_sub(self.since);
+        self.spent += took;
+        self.round_ns = took.as_nanos().max(1) as f64 / f64::from(self.entries);
+        let left = cost_ns * WORTH - self.spent.as_nanos() as f64;
+        if left <= 0.0 && affordable(cost_ns) {
+            return None;
+        }
+        let left = left.max(cost_ns * WORTH / 2.0);
+        let entries = (left / self.round_ns).clamp(16.0, MOST) as i32;
+        self.start(vcpu, entries);
+        Some(entries)
+    }
+
+    /// Nanoseconds for an entry, if known.
+    pub fn round_ns(&self) -> Option<f64> {
+        (self.round_ns > 0.0).then_some(self.round_ns)
+    }
+}
+
+/// A region that has to prove itself.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Trial {
+    /// Nanoseconds for a round with tier 1.
+    round_ns: f64,
+    /// The counter of rounds.
+    pub slot: u32,
+    /// CPU time of the vCPU that entered it first, then, and which that is.
+    started: Option<(Duration, usize)>,
+    against: u8,
+}
+
+impl Trial {
+    /// The trial of a region whose rounds took so long with tier 1.
+    pub fn new(round_ns: f64, slot: u32) -> Self {
+        Self {
+            round_ns,
+            slot,
+            started: None,
+            against: 0,
+        }
+    }
+
+    /// What this vCPU has to say by now: whether the region stays, if that is known.
+    fn look(&mut self, vcpu: VcpuRef) -> Option<bool> {
+        let now = cpu_time();
+        let rounds = vcpu.counter(self.slot);
+        let Some((since, by)) = self.started else {
+            rounds.store(0, Ordering::Relaxed);
+            self.started = Some((now, vcpu.id()));
+            return None;
+        };
+        let took = now.saturating_sub(since);
+        if by != vcpu.id() || took < WINDOW {
+            return None;
+        }
+        let count = rounds.swap(0, Ordering::Relaxed);
+        if count <= 0 {
+            return (took > PATIENCE).then_some(false);
+        }
+        self.started = Some((now, by));
+        let ns = took.as_nanos() as f64 / f64::from(count);
+        if ns < (self.round_ns - COUNTING_NS) * GAIN {
+            return Some(true);
+        }
+        self.against += 1;
+        (self.against >= AGAINST).then_some(false)
+    }
+}
+
+impl Blocks {
+    /// Looks at the regions that are under trial on `vcpu`, the caller's; the entries of those
+    /// that are found wanting and are dropped.
+    pub fn look_at_trials(&mut self, table: &BlockTable, vcpu: VcpuRef) -> Vec<u64> {
+        let mut lost = Vec::new();
+        let mut going = std::mem::take(&mut self.regions.trials);
+        going.retain(|&region| {
+            let Some((id, trial)) = self.regions.trial(region) else {
+                return false;
+            };
+            match trial.look(vcpu) {
+                None => return true,
+                Some(stays) if !stays => lost.push(region),
+                Some(_) => {}
+            }
+            self.cool(id);
+            false
+        });
+        self.regions.trials = going;
+        let drop = |region| self.drop_region(table, region, Dropped::NoGain);
+        lost.into_iter().map(drop).collect()
+    }
+
+    /// Whether any region is under trial.
+    pub fn any_trial(&self) -> bool {
+        !self.regions.trials.is_empty()
+    }
+}
