@@ -147,6 +147,9 @@ pub struct Runtime {
     /// returns; else this goes on at `rdx` plus the `rdx` that it was entered with, as generated
     /// code does, `rax` as the function left it.
     pub region: u32,
+    /// As `region`, for a function that keeps vector registers and MXCSR, and names no global that
+    /// may live in one: they stay as generated code has them, which takes half the time.
+    pub region_plain: u32,
     /// Leaves such a function with `Fault`, the guest state as it is. The signal handler resumes
     /// here with `rbp` as generated code has it.
     pub region_fault: u32,
@@ -155,6 +158,8 @@ pub struct Runtime {
     /// [`crate::Header::scratch`]`[3]`; no general register changes, vector registers do. Leaves
     /// if the access faults.
     pub region_slow: u32,
+    /// As `region_slow`, for functions behind `region_plain`.
+    pub region_plain_slow: u32,
     /// Offset of the constants.
     pub consts: u32,
 }

@@ -1,6 +1,8 @@
 //! The runtime: stubs that all generated code shares, and its constants.
 
-use crate::asm::{Alu, Asm, Cc, Mem, RAX, RBP, RBX, RCX, RDI, RDX, RSI, RSP, Rm, Shift, v};
+use crate::asm::{
+    Alu, Asm, Cc, Fix, Mem, Opc, RAX, RBP, RBX, RCX, RDI, RDX, RSI, RSP, Rm, Shift, v,
+};
 use crate::compiled::{ExitReason, Runtime};
 use crate::emit::Compile;
 use crate::header::{ADDENDS, GUEST_OFFSET, Header, RBP_BIAS, rounding_control};
@@ -36,6 +38,12 @@ macro_rules! field {
     };
 }
 
+impl Asm {
+    fn call_reg(&mut self, r: u8) {
+        self.op(Opc::one(0xff), false, 2, Rm::R(r));
+    }
+}
+
 /// Builds the runtime for globals in these places.
 pub(crate) fn build(places: &[Place], memory: crate::Memory) -> Runtime {
     let mut asm = Asm::default();
@@ -54,8 +62,9 @@ pub(crate) fn build(places: &[Place], memory: crate::Memory) -> Runtime {
     rounding(&mut asm, &mut rt);
     constants(&mut asm, &mut rt);
     mem_slow(&mut asm, places, &mut rt, leave);
-    let out = region(&mut asm, places, &mut rt);
-    region_slow(&mut asm, &mut rt, out);
+    let (out, out_plain) = region(&mut asm, places, &mut rt);
+    rt.region_slow = region_slow(&mut asm, places, Border::Whole, out);
+    rt.region_plain_slow = region_slow(&mut asm, places, Border::Plain, out_plain);
     rt.code = asm.bytes().to_vec();
     rt
 }
@@ -261,33 +270,38 @@ fn mem_slow(asm: &mut Asm, places: &[Place], rt: &mut Runtime, leave: u32) {
     asm.jmp_to(leave);
 }
 
-/// The border between this tier's code and functions that follow the System V ABI, whose argument
-/// is `rbp`. Gives where such a function's result goes to the host.
-fn region(asm: &mut Asm, places: &[Place], rt: &mut Runtime) -> u32 {
-    align(asm);
-    rt.region = asm.pos();
-    asm.store(true, field!(scratch), RCX);
-    store_state(asm, places);
-    asm.reserve();
-    asm.push(RDX);
-    asm.push(RDX);
-    asm.mov(true, RDI, RBP);
-    asm.call_mem(field!(scratch));
-    asm.pop(RCX);
-    asm.pop(RCX);
-    asm.alu_imm(Alu::Cmp, true, Rm::R(RDX), 0);
-    let out = asm.jcc(Cc::E);
-    asm.alu(Alu::Add, true, RDX, Rm::R(RCX));
-    asm.ldmxcsr(field!(mxcsr));
-    asm.load(true, RSP, field!(shadow_rsp));
-    load_globals(asm, places);
-    asm.jmp_reg(RDX);
+/// Which of the globals that live in registers, and whether MXCSR, a border hands over.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Border {
+    Whole,
+    /// General registers only.
+    Plain,
+}
+
+/// The borders between this tier's code and functions that follow the System V ABI, whose
+/// argument is `rbp`. Gives where the result of such a function goes to the host, by border.
+fn region(asm: &mut Asm, places: &[Place], rt: &mut Runtime) -> (u32, u32) {
+    let (general, rest) = split(places);
+    let out_whole;
+    (rt.region, out_whole) = border(asm, Border::Whole, places);
+    let out_plain;
+    (rt.region_plain, out_plain) = border(asm, Border::Plain, &general);
 
     align(asm);
     rt.region_fault = asm.pos();
     asm.mov_imm(RAX, ExitReason::Fault as u64);
     asm.load(true, RSP, field!(host_rsp));
-    asm.bind(out);
+    // What the border pushed last tells which it was.
+    asm.alu_imm(Alu::Cmp, true, Rm::M(Mem::base(RSP, -16)), 0);
+    let whole = asm.jcc(Cc::E);
+    asm.bind(out_plain);
+    asm.reserve();
+    let out_plain = asm.pos();
+    store_globals(asm, &rest);
+    asm.stmxcsr(field!(mxcsr));
+    asm.ldmxcsr(field!(host_mxcsr));
+    asm.bind(whole);
+    asm.bind(out_whole);
     asm.reserve();
     let out = asm.pos();
     asm.pop(RCX);
@@ -295,45 +309,94 @@ fn region(asm: &mut Asm, places: &[Place], rt: &mut Runtime) -> u32 {
         asm.pop(r);
     }
     asm.ret();
-    out
+    (out, out_plain)
 }
 
-/// The slow path of an access by such a function, with what was its argument in `rdi`: it keeps every general register, and no vector
-/// register. If the access faults it leaves by `out`, the function's frame being no longer needed.
-fn region_slow(asm: &mut Asm, rt: &mut Runtime, out: u32) {
-    const KEPT: [u8; 9] = [RAX, RCX, RDX, RSI, 8, 9, 10, 11, RDI];
-    const FAULT: Mem = field(offset_of!(Header, mem_fault));
-    const fn field(offset: usize) -> Mem {
-        Mem::base(RDI, offset as i32 - RBP_BIAS as i32)
-    }
+/// From generated code to the function and back. Gives where that is, and a jump for when the
+/// function's result goes to the host.
+fn border(asm: &mut Asm, border: Border, places: &[Place]) -> (u32, Fix) {
     align(asm);
-    rt.region_slow = asm.pos();
+    let at = asm.pos();
+    if border == Border::Whole {
+        store_state(asm, places);
+    } else {
+        store_globals(asm, places);
+        asm.store(true, field!(shadow_rsp), RSP);
+        asm.load(true, RSP, field!(host_rsp));
+    }
+    asm.reserve();
+    asm.push(RDX);
+    asm.mov_imm(RAX, border as u64);
+    asm.push(RAX);
+    asm.mov(true, RDI, RBP);
+    asm.call_reg(RCX);
+    asm.pop(RCX);
+    asm.pop(RCX);
+    asm.alu_imm(Alu::Cmp, true, Rm::R(RDX), 0);
+    let out = asm.jcc(Cc::E);
+    asm.alu(Alu::Add, true, RDX, Rm::R(RCX));
+    asm.load(true, RSP, field!(shadow_rsp));
+    if border == Border::Whole {
+        asm.ldmxcsr(field!(mxcsr));
+    }
+    load_globals(asm, places);
+    asm.jmp_reg(RDX);
+    (at, out)
+}
+
+/// The globals in general registers, and the others.
+fn split(places: &[Place]) -> (Vec<Place>, Vec<Place>) {
+    let general = |p: &&Place| matches!(p.opnd, Opnd::R(_));
+    let others = places.iter().filter(|p| !general(p));
+    let general = places.iter().filter(general);
+    (general.copied().collect(), others.copied().collect())
+}
+
+/// The slow path of an access by such a function, with what was its argument in `rdi`: it keeps
+/// every general register, and behind the plain border the vector registers that hold globals. If
+/// the access faults it leaves by `out`, the function's frame being no longer needed.
+fn region_slow(asm: &mut Asm, places: &[Place], border: Border, out: u32) -> u32 {
+    // An even number, with the return address: the stack is aligned at the call.
+    const KEPT: [u8; 11] = [RBP, RBP, RAX, RCX, RDX, RSI, 8, 9, 10, 11, RDI];
+    let (_, rest) = split(places);
+    align(asm);
+    let at = asm.pos();
     for r in KEPT {
         asm.push(r);
     }
-    asm.store(true, field(offset_of!(Header, exit_pc)), RCX);
-    asm.store(true, field(offset_of!(Header, exit_info)), RSI);
-    asm.mov(true, RCX, 8);
-    asm.alu_imm(Alu::Sub, true, Rm::R(RDI), RBP_BIAS as i32);
-    asm.call_mem(Mem::base(RDI, offset_of!(Header, mem_runtime) as i32));
-    asm.pop(RDI);
-    asm.store(true, field(offset_of!(Header, scratch) + 24), RAX);
+    asm.mov(true, RBP, RDI);
+    asm.store(true, field!(exit_pc), RCX);
+    asm.store(true, field!(exit_info), RSI);
+    if border == Border::Plain {
+        store_globals(asm, &rest);
+        asm.stmxcsr(field!(mxcsr));
+        asm.ldmxcsr(field!(host_mxcsr));
+    }
     asm.reserve();
-    asm.alu_imm(Alu::Cmp, true, Rm::M(FAULT), 0);
+    asm.mov(true, RCX, 8);
+    asm.lea(true, RDI, Mem::base(RBP, -(RBP_BIAS as i32)));
+    asm.call_mem(field!(mem_runtime));
+    asm.store(true, field!(scratch).offset(24), RAX);
+    if border == Border::Plain {
+        asm.ldmxcsr(field!(mxcsr));
+        load_globals(asm, &rest);
+    }
+    asm.reserve();
+    asm.alu_imm(Alu::Cmp, true, Rm::M(field!(mem_fault)), 0);
     let fault = asm.jcc(Cc::Ne);
-    for &r in KEPT.iter().rev().skip(1) {
+    for &r in KEPT.iter().rev() {
         asm.pop(r);
     }
     asm.ret();
     asm.bind(fault);
     asm.reserve();
-    asm.mov(true, RBP, RDI);
-    asm.load(true, RAX, FAULT);
-    asm.store_imm(true, FAULT, 0);
+    asm.load(true, RAX, field!(mem_fault));
+    asm.store_imm(true, field!(mem_fault), 0);
     asm.shift_imm(Shift::Shl, true, RAX, 8);
     asm.alu_imm(Alu::Or, true, Rm::R(RAX), ExitReason::Fault as i32);
     asm.load(true, RSP, field!(host_rsp));
     asm.jmp_to(out);
+    at
 }
 
 fn rounding(asm: &mut Asm, rt: &mut Runtime) {

@@ -8,7 +8,9 @@
 //! - This crate alone names Cranelift.
 //! - A region is entered and left as a block of tier 1 is: the globals in tier 1's registers. Its
 //!   body is a function `extern "C" fn(base) -> (payload, exit)`, `base` being tier 1's `rbp`, that runs on the host's stack
-//!   and MXCSR with the globals as values; [`Runtime::region`] is the border between the two.
+//!   and MXCSR with the globals as values; [`Runtime::region`] is the border between the two. One
+//!   that neither calls functions of the host nor has to do with floating point is reached by
+//!   [`Runtime::region_plain`] and leaves MXCSR and the vector registers alone.
 //! - The body is position-independent but for calls of [`Runtime::region_slow`], and holds no host
 //!   address: everything else is reached through the [`Header`](isomorph_baseline::Header).
 //! - Guest state is complete in memory on the slow path of every access, at every helper call and
@@ -17,7 +19,8 @@
 //!   moved at `opt_level=none`.
 //! - Floating-point arithmetic is never CLIF's, whose operations lose flags: it is a call of the
 //!   runtime's function, or the region is refused ([`Floats`]).
-//! - No value of the body lives in a vector register, which [`Runtime::region_slow`] relies on.
+//! - No value of the body lives in a vector register, which both borders and slow paths rely
+//!   on.
 #![forbid(unsafe_code)]
 
 mod align;
@@ -123,7 +126,10 @@ pub struct CompiledRegion {
     pub(crate) pc: u64,
     /// The function's bytes.
     pub(crate) body: Vec<u8>,
-    /// Offsets in the body of displacements to [`Runtime::region_slow`].
+    /// Whether [`Runtime::region_plain`] is its border.
+    pub(crate) plain: bool,
+    /// Offsets in the body of displacements to [`Runtime::region_slow`], or to
+    /// [`Runtime::region_plain_slow`].
     pub(crate) slow_calls: Vec<u32>,
     /// What the function's second result names, counted from 1.
     pub(crate) exits: Vec<ExitKind>,
@@ -237,6 +243,7 @@ impl Compiler {
             match self.recovery(&built.accesses) {
                 Ok(recovery) => {
                     let mut compiled = self.finish(&built.pcs)?;
+                    compiled.plain = built.plain;
                     compiled.set(entry.pc, built.exits, recovery);
                     compiled.stats = Stats {
                         bytes: compiled.body.len() as u32,
@@ -332,6 +339,7 @@ impl Compiler {
         }
         Ok(CompiledRegion {
             pc: 0,
+            plain: false,
             body: code.buffer.data().to_vec(),
             slow_calls,
             exits: Vec::new(),

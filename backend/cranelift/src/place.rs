@@ -125,7 +125,11 @@ impl Placer<'_> {
         self.out.fast_entry = self.pos();
         let exits = self.with_rel32(&[0x48, 0x8d, 0x15]);
         self.body = self.with_rel32(&[0x48, 0x8d, 0x0d]);
-        self.stub_jump(&[JMP], self.rt.region);
+        let border = match region.plain {
+            true => self.rt.region_plain,
+            false => self.rt.region,
+        };
+        self.stub_jump(&[JMP], border);
         self.bind_here(poll);
         self.put(&[0x48, 0xb8]);
         self.put(&region.pc.to_le_bytes());
@@ -217,8 +221,12 @@ impl Placer<'_> {
         self.bind_here(self.body);
         let at = self.pos();
         self.put(&region.body);
+        let slow = match region.plain {
+            true => self.rt.region_plain_slow,
+            false => self.rt.region_slow,
+        };
         for &rel32 in &region.slow_calls {
-            self.bind(at + rel32, self.runtime + i64::from(self.rt.region_slow));
+            self.bind(at + rel32, self.runtime + i64::from(slow));
         }
         let entry = MapEntry {
             host: 0,

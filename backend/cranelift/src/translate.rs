@@ -14,7 +14,7 @@ use cranelift_codegen::isa::{CallConv, TargetFrontendConfig};
 use cranelift_frontend::{FunctionBuilder, Variable};
 use isomorph_baseline::{GUEST_OFFSET, Layout, Memory, RBP_BIAS};
 use isomorph_ir::passes::Cfg;
-use isomorph_ir::{Block, Cond, GlobalTable, Inst, Op, Region, Site, Type, Val};
+use isomorph_ir::{Block, Cond, Global, GlobalTable, Inst, Op, Region, Site, Type, Val};
 
 /// A step of the translation.
 pub(crate) type Step<T = ()> = Result<T, CompileError>;
@@ -70,6 +70,8 @@ pub(crate) struct Built {
     pub(crate) exits: Vec<ExitKind>,
     pub(crate) accesses: Vec<Access>,
     pub(crate) pcs: Vec<u64>,
+    /// See [`plain`].
+    pub(crate) plain: bool,
     pub(crate) stats: Stats,
 }
 
@@ -129,8 +131,19 @@ pub(crate) fn translate(
         exits: t.exits,
         accesses: t.accesses,
         pcs: t.pcs,
+        plain: plain(region, cfg, &flow.used, layout.globals),
         stats: t.stats,
     })
+}
+
+/// True if a region calls no function of the host but for slow paths, and has to do with neither
+/// MXCSR nor globals that may live in vector registers.
+fn plain(region: &Region, cfg: &Cfg, used: &Set, table: &GlobalTable) -> bool {
+    let integer = |n| table.get(n).is_some_and(|g: &Global| g.ty.is_int());
+    let float = |op: Op| (Op::Bitcast..=Op::SetRound).contains(&op);
+    let calls = |i: &Inst| i.op == Op::CallHelper || float(i.op);
+    let blocks = cfg.order().iter().map(|&n| &region.blocks[n]);
+    used.iter().all(integer) && !blocks.flat_map(flow::body).any(calls)
 }
 
 /// The CLIF type of a value: floating-point numbers are bits.
