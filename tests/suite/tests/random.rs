@@ -1,4 +1,4 @@
-//! Random straight-line programs agree between the interpreter, tier 1 and QEMU.
+//! Random straight-line programs agree between the interpreter, both tiers and QEMU.
 //!
 //! `ISOMORPH_SEED` repeats a run and `ISOMORPH_PROGRAMS` says how many programs it has;
 //! `ISOMORPH_RANDOM_EMULATOR` is another command than `qemu-riscv64` to compare with.
@@ -22,6 +22,9 @@ const INSNS: usize = 50;
 
 /// Programs of a run: a million instructions.
 const PROGRAMS: u64 = 20_000;
+
+/// Tier 2 takes so many times as long to compile a program as tier 1 takes to run it.
+const SLOWER: u64 = 20;
 
 /// The seeds of this run.
 fn seeds() -> Range<u64> {
@@ -64,25 +67,44 @@ fn listing(program: &Program) -> String {
     text
 }
 
-#[test]
-fn interpreter_and_tier_1_agree() {
+/// Runs programs on the interpreter and on a tier.
+fn interpreter_and_tier_agree(mut tier: native::Native, seeds: Range<u64>) -> native::Native {
     let generator = Generator::new(every_feature());
     let mut reference = Interpreter::new(Riscv64::default());
-    let mut tier_1 = native::Tier1::new(Riscv64::default());
     let mut insns = 0;
-    for seed in seeds() {
+    for seed in seeds {
         let program = generator.program(seed, INSNS, PC, 0);
         let (mut want, mut got) = (program.start.clone(), program.start.clone());
         let want_left = match reference.execute(&program.code, &mut want) {
-            Left::Trap(kind, _) if tier_1.serves(kind) => Left::Next,
+            Left::Trap(kind, _) if tier.serves(kind) => Left::Next,
             other => other,
         };
-        let left = tier_1.execute(&program.code, &mut got);
+        let left = tier.execute(&program.code, &mut got);
         agree(seed, &program, &got, &want);
         assert_eq!(left, want_left, "seed {seed}");
         insns += program.insns;
     }
     println!("{insns} instructions");
+    tier
+}
+
+#[test]
+fn interpreter_and_tier_1_agree() {
+    interpreter_and_tier_agree(native::Native::tier_1(), seeds());
+}
+
+#[test]
+fn interpreter_and_tier_2_agree() {
+    let all = seeds();
+    let some = all.start..all.start + (all.end - all.start).div_ceil(SLOWER);
+    let tier = interpreter_and_tier_agree(native::Native::tier_2(), some);
+    let (compiled, why) = tier.regions();
+    println!("{compiled} regions, refused: {why:?}");
+    let refused: usize = why.values().sum();
+    assert!(
+        compiled > 10 * refused,
+        "{compiled} regions, refused: {why:?}"
+    );
 }
 
 /// Programs in one executable.

@@ -129,5 +129,19 @@ fn a_wrong_row_fails() {
 
 #[test]
 fn rows_hold_on_tier_1() {
-    run_on(&mut native::Tier1::new(Riscv64::default()));
+    run_on(&mut native::Native::tier_1());
+}
+
+/// Rows that tier 2 refuses run on tier 1: their number is bounded, or this would test nothing.
+#[test]
+fn rows_hold_on_tier_2() {
+    let mut tier_2 = native::Native::tier_2();
+    run_on(&mut tier_2);
+    let (compiled, refused) = tier_2.regions();
+    println!("{compiled} regions, refused: {refused:?}");
+    let rows: usize = all().iter().map(|file| file.1.len()).sum();
+    assert!(
+        compiled * 10 > rows * 9,
+        "{compiled} of {rows}, {refused:?}"
+    );
 }

@@ -26,7 +26,7 @@ const FSRMI_RTZ: u32 = 0x0020_d073;
 /// fcvt.w.d a0,fa1 with the dynamic rounding mode
 const FCVT_W_D: u32 = 0xc205_f553;
 
-/// Runs the words on both executors from the situation of a row; they must agree.
+/// Runs the words on all executors from the situation of a row; they must agree.
 fn run(before: &str, words: &[u32]) -> Situation {
     let row = format!("nop 00000013 nop | {before} =>");
     let start = parse(&row).expect("a row")[0].before();
@@ -34,13 +34,12 @@ fn run(before: &str, words: &[u32]) -> Situation {
     let mut want = start.clone();
     let left = Interpreter::new(Riscv64::default()).execute(&code, &mut want);
     assert_eq!(left, Left::Next);
-    let mut got = start;
-    assert_eq!(
-        native::Tier1::new(Riscv64::default()).execute(&code, &mut got),
-        Left::Next
-    );
-    assert_eq!(got, want);
-    got
+    for mut tier in [native::Native::tier_1(), native::Native::tier_2()] {
+        let mut got = start.clone();
+        let left = tier.execute(&code, &mut got);
+        assert_eq!((left, &got), (Left::Next, &want), "{}", tier.name());
+    }
+    want
 }
 
 fn word(situation: &Situation, address: u64) -> u32 {

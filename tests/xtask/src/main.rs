@@ -48,6 +48,7 @@ fn perform(options: &Options) -> Result<bool> {
         }
         Task::Inputs => inputs::prepare(&paths).map(|()| true),
         Task::Test => stages::run(&paths, options),
+        Task::Soak => stages::soak::run(&paths, options),
         Task::Boot if asks_for_help(&options.rest) => {
             print!("{}", options::HELP);
             Ok(true)

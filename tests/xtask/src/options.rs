@@ -8,6 +8,7 @@ pub const HELP: &str = "\
 cargo xtask test [options] [stage...]   run the tests, all stages unless some are named
 cargo xtask inputs                      only fetch and make the inputs of the tests
 cargo xtask boot riscv64 [options]      boot Debian's kernel, or with --disk its whole root
+cargo xtask soak [--minutes N] [--jit SETTING]  random programs, Debian's and boots in turns
 cargo xtask bench [arguments]           run the benches against QEMU and native code
 
 Options of `test`:
@@ -55,6 +56,8 @@ pub enum Task {
     Test,
     /// Boot a machine.
     Boot,
+    /// Run everything in turns for a long time.
+    Soak,
     /// Run the benches.
     Bench,
 }
@@ -70,6 +73,8 @@ pub struct Options {
     pub binfmt: bool,
     /// What the translator is told in all that is run.
     pub jit: Option<String>,
+    /// How long a soak takes.
+    pub minutes: Option<u64>,
     /// Only tests whose name contains this.
     pub filter: String,
     /// The stages to run, or the arguments for the benches or for `boot`.
@@ -89,6 +94,7 @@ impl Options {
             emulator,
             binfmt: false,
             jit: None,
+            minutes: None,
             filter,
             rest: Vec::new(),
         };
@@ -107,6 +113,11 @@ impl Options {
             match word.as_str() {
                 "--emulator" => options.emulator = Some(value()?),
                 "--jit" => options.jit = Some(value()?),
+                "--minutes" => {
+                    let number = value()?;
+                    let minutes = number.parse().map_err(|_| Error::Argument(number))?;
+                    options.minutes = Some(minutes);
+                }
                 "--filter" => options.filter = value()?,
                 "--binfmt" => options.binfmt = true,
                 stage if STAGES.iter().any(|(name, _)| *name == stage) => {
@@ -124,6 +135,7 @@ impl Options {
             "inputs" => Ok(Task::Inputs),
             "test" => Ok(Task::Test),
             "boot" => Ok(Task::Boot),
+            "soak" => Ok(Task::Soak),
             "bench" => Ok(Task::Bench),
             _ => Err(Error::Argument(command.to_owned())),
         }

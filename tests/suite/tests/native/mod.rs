@@ -1,11 +1,16 @@
-//! Rows and programs on tier 1: the engine, with guest memory at its own address in this process.
+//! Rows and programs on the engine, with one of the tiers and with guest memory at its own address
+//! in this process.
 
 // Generated code touches memory by address, so its data must really be there, and its faults
 // reach us as signals. Nothing else here is unsafe.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 
-use isomorph_engine::{CodeSource, Config, Engine, Exit, TrapKind, Vcpu, handle_host_signal};
+use isomorph_engine::{
+    CodeSource, Config, Engine, Exit, Observer, Policy, RegionEvent, Tier2, Translation, TrapKind,
+    Vcpu, handle_host_signal,
+};
 use isomorph_riscv::{Riscv64, State};
 use isomorph_tests::rows::{Executor, Left, MEMORY, MEMORY_BYTES, Situation};
 
@@ -92,26 +97,73 @@ fn window<'a>(_guard: &'a mut MutexGuard<'_, ()>) -> &'a mut [u8] {
     unsafe { std::slice::from_raw_parts_mut(MEMORY as *mut u8, MEMORY_BYTES) }
 }
 
-/// Tier 1 under the real engine.
-pub struct Tier1 {
+/// Counts what tier 2 compiled, and what it refused.
+#[derive(Clone, Default)]
+struct Counts(Arc<Mutex<(usize, BTreeMap<String, usize>)>>);
+
+impl Observer for Counts {
+    fn translated(&self, _: &Translation<'_>) {}
+
+    fn region(&self, event: &RegionEvent<'_>) {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match event {
+            RegionEvent::Installed { .. } => counts.0 += 1,
+            RegionEvent::Refused { why, .. } => {
+                *counts.1.entry(why.to_string()).or_default() += 1;
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The real engine with one of the tiers.
+pub struct Native {
+    name: &'static str,
+    counts: Counts,
     code: Code,
     engine: Arc<Engine<Riscv64>>,
     vcpu: Vcpu<Riscv64>,
     _stack: Vec<u8>,
 }
 
-impl Tier1 {
-    /// A new engine for this guest; stays on this thread.
-    pub fn new(guest: Riscv64) -> Self {
+impl Native {
+    /// Tier 1 alone.
+    pub fn tier_1() -> Self {
+        Self::new("tier 1", Policy::Off, 1 << 20)
+    }
+
+    /// Everything compiled by tier 2 before it runs.
+    pub fn tier_2() -> Self {
+        Self::new("tier 2", Policy::Always, 256 << 20)
+    }
+
+    /// Regions that were compiled, and those that were refused by reason.
+    #[allow(dead_code, reason = "not every test counts them")]
+    pub fn regions(&self) -> (usize, BTreeMap<String, usize>) {
+        let counts = self.counts.0.lock();
+        counts.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A new engine; stays on this thread.
+    fn new(name: &'static str, policy: Policy, code_bytes: usize) -> Self {
         MAP.call_once(map_window);
-        let code = Code::default();
+        let (code, counts) = (Code::default(), Counts::default());
         let config = Config {
-            code_bytes: 1 << 20,
+            code_bytes,
+            tier2: Tier2 {
+                policy,
+                code_bytes: code_bytes / 2,
+                ..Tier2::default()
+            },
+            observer: Some(Box::new(counts.clone())),
             ..Config::default()
         };
-        let engine = Engine::new(guest, config, Box::new(code.clone())).expect("an engine");
+        let source = Box::new(code.clone());
+        let engine = Engine::new(Riscv64::default(), config, source).expect("an engine");
         let vcpu = engine.new_vcpu(State::new()).expect("a vCPU");
         Self {
+            name,
+            counts,
             code,
             engine,
             vcpu,
@@ -120,9 +172,9 @@ impl Tier1 {
     }
 }
 
-impl Executor for Tier1 {
+impl Executor for Native {
     fn name(&self) -> &'static str {
-        "tier 1"
+        self.name
     }
 
     fn serves(&self, kind: TrapKind) -> bool {

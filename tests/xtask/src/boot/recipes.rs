@@ -57,7 +57,7 @@ const DISK: &str = "768M";
 const SECOND_STAGE_LIMIT: Duration = Duration::from_secs(1800);
 
 /// Where the files are.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Files {
     /// Linux, uncompressed.
     pub kernel: PathBuf,

@@ -15,6 +15,7 @@ mod harness;
 mod page;
 mod qemu;
 mod random;
+pub mod soak;
 mod stress;
 mod sysroot;
 mod tiers;
@@ -48,14 +49,14 @@ pub struct Context<'a> {
 }
 
 impl<'a> Context<'a> {
-    /// The same with another setting of the translator; without what machines boot.
+    /// The same with another setting of the translator.
     fn with_jit(&self, setting: &str) -> Context<'a> {
         Context {
             paths: self.paths,
             options: self.options,
             emulator: self.emulator.clone().with_jit(Some(setting)),
             reference: self.reference.clone(),
-            guests: None,
+            guests: self.guests.clone(),
         }
     }
 
@@ -106,28 +107,9 @@ pub fn run(paths: &Paths, options: &Options) -> Result<bool> {
         names.any(|name| wanted(name) && of(name))
     };
     no_core_files()?;
-    if any(|name| !HOST_ONLY.contains(&name) && !MACHINES.contains(&name)) {
-        inputs::prepare(paths)?;
-    }
-    if options.emulator.is_none() && any(|name| !HOST_ONLY.contains(&name)) {
-        println!("== build");
-        step(cargo(paths).args(["build", "--release", "--package", "isomorph"]))?;
-    }
-    let guests = match any(|name| MACHINES.contains(&name)) {
-        true => Some(machine::prepare(paths, wanted("disk"), false)?),
-        false => None,
-    };
-    let emulator = match &options.emulator {
-        Some(line) => Emulator::parse(line, options.binfmt),
-        None => Emulator::isomorph(paths),
-    };
-    let context = Context {
-        paths,
-        options,
-        emulator: emulator.with_jit(options.jit.as_deref()),
-        reference: Emulator::qemu(paths),
-        guests,
-    };
+    let programs = any(|name| !HOST_ONLY.contains(&name) && !MACHINES.contains(&name));
+    let machines = any(|name| MACHINES.contains(&name));
+    let context = context(paths, options, programs, machines, wanted("disk"))?;
     let mut total = Tally::default();
     for (name, stage) in STAGES {
         if wanted(name) {
@@ -136,6 +118,38 @@ pub fn run(paths: &Paths, options: &Options) -> Result<bool> {
     }
     println!("{total}");
     Ok(total.failed == 0)
+}
+
+/// What stages work with: the inputs for `programs` and for `machines`, perhaps with a `disk`.
+fn context<'a>(
+    paths: &'a Paths,
+    options: &'a Options,
+    programs: bool,
+    machines: bool,
+    disk: bool,
+) -> Result<Context<'a>> {
+    if programs {
+        inputs::prepare(paths)?;
+    }
+    if options.emulator.is_none() && (programs || machines) {
+        println!("== build");
+        step(cargo(paths).args(["build", "--release", "--package", "isomorph"]))?;
+    }
+    let guests = match machines {
+        true => Some(machine::prepare(paths, disk, false)?),
+        false => None,
+    };
+    let emulator = match &options.emulator {
+        Some(line) => Emulator::parse(line, options.binfmt),
+        None => Emulator::isomorph(paths),
+    };
+    Ok(Context {
+        paths,
+        options,
+        emulator: emulator.with_jit(options.jit.as_deref()),
+        reference: Emulator::qemu(paths),
+        guests,
+    })
 }
 
 /// The emulator under test for whole machines.
