@@ -1,5 +1,6 @@
 //! The command from outside: exit statuses, messages, the names it answers to, guests that run.
 
+mod measured;
 mod system;
 
 use std::fs::Permissions;

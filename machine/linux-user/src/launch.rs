@@ -221,6 +221,9 @@ fn engine_config(
     let words: Vec<_> = words.map(|word| word.to_string_lossy()).collect();
     let what = (words.join(" "), Symbols::of_this_process());
     let (observer, reports) = config.reports.start(&guest, what, sink, out_of_the_way)?;
+    if reports.is_wanted() {
+        signal::notice_end();
+    }
     let config = Config {
         chain: !config.no_chain,
         tier2: config.tier2,

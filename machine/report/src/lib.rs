@@ -23,5 +23,5 @@ mod words;
 pub use dump::DumpSink;
 pub use figures::{Figures, Percentiles, Throughput};
 pub use items::DebugItems;
-pub use setup::{Keep, ReportError, Reports, Summary, Told, Wanted};
+pub use setup::{Keep, ReportError, Reports, Started, Summary, Told, Wanted};
 pub use symbols::{SymbolError, Symbols, Table};

@@ -199,6 +199,7 @@ mod tests {
             .read(true)
             .write(true)
             .create(true)
+            .truncate(true)
             .open(&path);
         let observer = observer(options.unwrap());
         let block = Block {

@@ -86,6 +86,9 @@ pub struct Wanted {
     pub summary: Option<Summary>,
 }
 
+/// What an engine is observed by, if by anything, and what is told at the end.
+pub type Started<G> = (Option<Box<dyn Observer>>, Reports<G>);
+
 /// Puts a file's descriptor out of the way of the guest's.
 pub type Keep = fn(File) -> File;
 
@@ -143,7 +146,7 @@ impl Wanted {
         (title, symbols): (String, Symbols),
         sink: DumpSink,
         keep: Keep,
-    ) -> Result<(Option<Box<dyn Observer>>, Reports<G>), ReportError> {
+    ) -> Result<Started<G>, ReportError> {
         let symbols = Arc::new(symbols);
         let mut observers: Vec<Box<dyn Observer>> = Vec::new();
         if self.items.contains(DebugItems::STAGES) {

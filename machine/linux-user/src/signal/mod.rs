@@ -29,7 +29,7 @@ use crate::errno::{Errno, SysResult};
 use crate::syscall::{Restart, uaccess};
 use crate::task::Task;
 use host::ASYNC_SLOT;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The bit of signal `signo` in a mask.
@@ -115,8 +115,9 @@ impl Actions {
             if slot_of(signo) != ASYNC_SLOT {
                 set_disposition(signo, Disposition::Handler(0));
             }
-            if signo == isomorph_probe::SIGNAL && isomorph_probe::running() {
-                set_disposition(signo, disposition(action));
+            let shared = signo == isomorph_probe::SIGNAL && isomorph_probe::running();
+            if shared || END_IS_TOLD.load(Ordering::Relaxed) && slot_of(signo) == ASYNC_SLOT {
+                set_disposition(signo, disposition(signo, action));
             }
         }
         drop(table);
@@ -143,8 +144,8 @@ impl Actions {
     pub fn set(&self, signo: i32, action: Action) -> Action {
         let mut table = self.lock();
         let old = std::mem::replace(&mut table[signo as usize - 1], action);
-        if slot_of(signo) == ASYNC_SLOT && disposition(&old) != disposition(&action) {
-            set_disposition(signo, disposition(&action));
+        if slot_of(signo) == ASYNC_SLOT && disposition(signo, &old) != disposition(signo, &action) {
+            set_disposition(signo, disposition(signo, &action));
         }
         old
     }
@@ -154,7 +155,7 @@ impl Actions {
     pub fn reclaim_library_signals(&self) {
         let table = self.lock();
         for signo in LIBRARY_SIGNALS {
-            set_disposition(signo, disposition(&table[signo as usize - 1]));
+            set_disposition(signo, disposition(signo, &table[signo as usize - 1]));
         }
     }
 
@@ -176,8 +177,32 @@ impl Actions {
     }
 }
 
-const fn disposition(action: &Action) -> Disposition {
+/// Set if something is told at the end of the run: then signals that end the process by default
+/// come to us first.
+static END_IS_TOLD: AtomicBool = AtomicBool::new(false);
+
+/// From now on the end by a signal is noticed. To be called before [`Actions::at_start`].
+pub fn notice_end() {
+    END_IS_TOLD.store(true, Ordering::Relaxed);
+}
+
+/// Signals that do not end a process by default, or that nobody can handle (signal(7)).
+const HARMLESS: [i32; 9] = [
+    libc::SIGCHLD,
+    libc::SIGCONT,
+    libc::SIGURG,
+    libc::SIGWINCH,
+    libc::SIGSTOP,
+    libc::SIGTSTP,
+    libc::SIGTTIN,
+    libc::SIGTTOU,
+    libc::SIGKILL,
+];
+
+fn disposition(signo: i32, action: &Action) -> Disposition {
+    let told = || END_IS_TOLD.load(Ordering::Relaxed) && !HARMLESS.contains(&signo);
     match action.handler {
+        SIG_DFL if told() => Disposition::Handler(0),
         SIG_DFL => Disposition::Default,
         SIG_IGN => Disposition::Ignore,
         _ => Disposition::Handler(action.flags),

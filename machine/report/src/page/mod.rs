@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 /// Regions that are shown with all their stages.
-const REGIONS_MAX: usize = 60;
+const REGIONS_MAX: usize = 50;
 /// Blocks of tier 1 that are shown so.
 const BLOCKS_MAX: usize = 40;
 

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 /// Most lines of a pane: a page must stay usable.
-pub const LINES_MAX: usize = 3000;
+pub const LINES_MAX: usize = 2000;
 
 /// A line and the guest instruction it is of.
 pub type Joined = (Option<u64>, String);

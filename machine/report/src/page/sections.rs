@@ -51,6 +51,14 @@ pub fn time<G>(out: &mut String, contents: &Contents<'_, G>) {
         row(&format!("Thread `{name}`"), *count, "k0");
     }
     table(out, &["Whose time", "#Samples", "#Share", ""], &rows);
+    let figures = contents.figures;
+    let _ = writeln!(
+        out,
+        "<p>Threads that compile regions take no signals and so no samples: they used {} of CPU \
+         time, {} of the process's.</p>",
+        millis(figures.tier2.ns),
+        percent(figures.tier2.ns, figures.cpu_ns)
+    );
     if functions == 0 {
         return;
     }
@@ -226,10 +234,10 @@ fn state(note: &RegionNote) -> String {
 
 fn region<G: Guest>(out: &mut String, contents: &Contents<'_, G>, number: u32, note: &RegionNote) {
     let count = contents.time.units.get(&Unit::Region(number)).copied();
-    let _ = write!(
+    let _ = writeln!(
         out,
         "<details id=\"r{number}\"><summary>Region {number}: <code>{}</code>, {} – {}</summary>\
-         <div>\n",
+         <div>",
         escape(&contents.symbols.name(note.pc)),
         percent(count.unwrap_or(0), contents.time.total),
         escape(&state(note))
