@@ -173,6 +173,8 @@ pub struct Compiler {
     layout: Layout,
     floats: Floats,
     rounds: Option<usize>,
+    /// Guest instructions by source location, of the region that was compiled last.
+    pcs: Vec<u64>,
 }
 
 impl Compiler {
@@ -206,6 +208,7 @@ impl Compiler {
             layout,
             floats,
             rounds: None,
+            pcs: Vec::new(),
         })
     }
 
@@ -244,6 +247,7 @@ impl Compiler {
                 Ok(recovery) => {
                     let mut compiled = self.finish(&built.pcs)?;
                     compiled.plain = built.plain;
+                    self.pcs = built.pcs;
                     compiled.set(entry.pc, built.exits, recovery);
                     compiled.stats = Stats {
                         bytes: compiled.body.len() as u32,
@@ -289,9 +293,23 @@ impl Compiler {
         }
     }
 
-    /// The CLIF of the region that was compiled last, as text.
+    /// The CLIF of the region that was compiled last, as text. The source location of an
+    /// instruction is its guest instruction's address: `@80000020`.
     pub fn clif(&self) -> String {
-        self.context.func.display().to_string()
+        let text = self.context.func.display().to_string();
+        let lines = text.lines().map(|line| self.located(line));
+        lines.map(|line| line + "\n").collect()
+    }
+
+    /// A line of CLIF with the guest's address for the number of its source location.
+    fn located(&self, line: &str) -> String {
+        let pc = |rest: &str| {
+            let number = rest.split(' ').next()?;
+            let n = usize::from_str_radix(number, 16).ok()?;
+            Some(format!("@{:x}{}", self.pcs.get(n)?, &rest[number.len()..]))
+        };
+        let located = line.strip_prefix('@').and_then(pc);
+        located.unwrap_or_else(|| line.to_owned())
     }
 
     /// Brings the region's CLIF to the context.
