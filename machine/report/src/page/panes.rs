@@ -57,11 +57,12 @@ impl Pane {
 
     /// CLIF: `@…` before an instruction is the guest instruction, if it is one of `known`.
     pub fn clif(text: &str, known: &BTreeSet<u64>) -> Self {
-        // Cranelift keeps 32 bits.
+        // Source locations may be cut to 32 bits.
         let low: BTreeMap<u32, u64> = known.iter().map(|&pc| (pc as u32, pc)).collect();
         let pc = |line: &str| {
             let word = line.strip_prefix('@')?.split_whitespace().next()?;
-            low.get(&u32::from_str_radix(word, 16).ok()?).copied()
+            low.get(&(u64::from_str_radix(word, 16).ok()? as u32))
+                .copied()
         };
         Self {
             title: "CLIF",
