@@ -24,7 +24,10 @@ pub enum SymbolError {
         source: std::io::Error,
     },
     /// It is neither an ELF file with symbols nor a list as in `System.map`.
-    #[error("{} has no symbols: it is no ELF file with a symbol table, and no System.map", .0.display())]
+    #[error(
+        "{} has no symbols: it is no ELF file with a symbol table, and no System.map",
+        .0.display()
+    )]
     None(PathBuf),
 }
 

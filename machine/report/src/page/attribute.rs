@@ -25,6 +25,9 @@ pub struct Split {
     pub other: u32,
 }
 
+/// Bytes of the runtime's stubs, generously.
+const STUBS: u64 = 1 << 16;
+
 /// Buckets of the timeline.
 pub const BUCKETS: usize = 120;
 
@@ -98,7 +101,12 @@ pub fn attribute(
         buckets: vec![Split::default(); BUCKETS],
         ..Time::default()
     };
-    let mut arriving = placed(kept).into_iter().peekable();
+    let arriving = placed(kept);
+    let first = arriving.iter().map(|placed| placed.start).min();
+    let last = arriving.iter().map(|placed| placed.end).max();
+    // The runtime's stubs lie in front of the first block.
+    let memory = first.unwrap_or(0).saturating_sub(STUBS)..last.unwrap_or(0);
+    let mut arriving = arriving.into_iter().peekable();
     let mut code: BTreeMap<u64, (u64, Unit)> = BTreeMap::new();
     let mut elsewhere = Vec::new();
     let mut vcpus = BTreeSet::new();
@@ -128,8 +136,11 @@ pub fn attribute(
     let own = Symbols::of_this_process();
     for sample in elsewhere {
         if vcpus.contains(&sample.tid) {
-            let name = own.find(sample.pc).map(|(name, _)| demangle(&name));
-            let name = name.unwrap_or_else(|| "generated stubs and others".to_owned());
+            let name = match own.find(sample.pc) {
+                Some((name, _)) => demangle(&name),
+                None if memory.contains(&sample.pc) => "stubs and counters in code memory".into(),
+                None => "unknown".into(),
+            };
             *time.functions.entry(name).or_default() += 1;
         } else {
             let name = names.get(&sample.tid).map_or("?", String::as_str);
@@ -174,6 +185,11 @@ pub fn demangle(name: &str) -> String {
     let plain = parts().filter(|text| !text.is_empty());
     let plain = plain.unwrap_or_else(|| name.to_owned());
     let marks = [
+        ("$u5b$", "["),
+        ("$u5d$", "]"),
+        ("$u7b$", "{"),
+        ("$u7d$", "}"),
+        ("$C$", ", "),
         ("$LT$", "<"),
         ("$GT$", ">"),
         ("$u20$", " "),

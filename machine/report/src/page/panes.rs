@@ -93,17 +93,25 @@ impl Pane {
     }
 }
 
-/// A line of CLIF without the column of source locations.
+/// A line of CLIF without the column of source locations; debug tags go behind the instruction.
 fn unpadded(line: &str) -> String {
-    let rest = match line.starts_with('@') {
-        true => line.split_once(' ').map_or("", |(_, rest)| rest),
-        false => line,
+    let tag = line
+        .split_once("> @")
+        .filter(|(tag, _)| tag.starts_with('<'));
+    let (tag, rest) = match tag {
+        Some((tag, rest)) => (format!("  {tag}>"), rest),
+        None => (String::new(), line.strip_prefix('@').unwrap_or(line)),
+    };
+    let located = rest.len() < line.len();
+    let rest = match located {
+        true => rest.split_once(' ').map_or("", |(_, rest)| rest),
+        false => rest,
     };
     let rest = rest.trim_start();
     let mut outer = ["block", "function", "}"].into_iter();
     match outer.any(|start| rest.starts_with(start)) {
         true => rest.to_owned(),
-        false => format!("    {rest}"),
+        false => format!("    {rest}{tag}"),
     }
 }
 
@@ -156,6 +164,9 @@ mod tests {
             .collect();
         let pc = Some(0x8000_0020);
         assert_eq!(pcs, [None, None, pc, pc, None]);
+        assert_eq!(unpadded("<2> @0004      v"), "    v  <2>");
+        assert_eq!(unpadded("@4      v"), "    v");
+        assert_eq!(unpadded("      block2:"), "block2:");
         let clif = Pane::clif("block0:\n@80000020  v1 = iadd v2\n@99  v3\n", &known);
         let pcs: Vec<_> = clif.lines.iter().map(|(pc, _)| *pc).collect();
         assert_eq!(pcs, [None, pc, None]);
