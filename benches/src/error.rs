@@ -49,6 +49,9 @@ pub enum Error {
     /// The emulator under test is not there, or has no passes to switch off.
     #[error("there is no emulator with passes: build isomorph, or name it with --emulator")]
     NoPasses,
+    /// A setting of isomorph's for another emulator.
+    #[error("--jit {0} is for isomorph, and another emulator is under test")]
+    NoJit(String),
     /// The machine's apt configuration names no archive.
     #[error("apt knows no archive to fetch packages from")]
     NoMirror,

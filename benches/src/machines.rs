@@ -167,6 +167,8 @@ pub struct Row {
     pub values: Vec<Option<f64>>,
     /// The emulator under test over the fastest QEMU.
     pub to_qemu: Option<f64>,
+    /// The emulator under test over itself without tier 2.
+    pub to_tier1: Option<f64>,
     /// The promise.
     pub target: Option<f64>,
 }
@@ -223,7 +225,8 @@ fn wanted(options: &Options, scenario: &Scenario) -> bool {
 fn emulators(options: &Options) -> Result<Vec<Subject>, Error> {
     let mut all = subjects::system_qemus(&options.repository, &options.qemus, options.fetch);
     if let Some(path) = &options.emulator {
-        all.push(Subject::under_test(path)?);
+        let jit = options.jit.as_deref();
+        all.extend(Subject::tiers(path, options.tiers, jit)?);
     }
     Ok(all)
 }
@@ -262,6 +265,9 @@ fn boot(scenario: &Scenario, emulator: &Subject) -> Result<Option<Value>, Error>
     command
         .args(["boot", "riscv64", "--json", "--emulator"])
         .arg(path);
+    if let Some(setting) = &emulator.jit {
+        command.env("ISOMORPH_JIT", setting);
+    }
     let output = command.args(scenario.arguments).output();
     let output = output.map_err(|source| Error::Start {
         program: "xtask".into(),
@@ -312,7 +318,10 @@ fn row(
     let to_qemu = tested
         .zip(qemu.filter(|value| *value > 0.0))
         .map(|(ours, qemu)| ours / qemu);
+    let tier1 = of(Kind::Variant).into_iter().flatten().next();
+    let tier1 = tier1.filter(|value| *value > 0.0);
     Row {
+        to_tier1: tested.zip(tier1).map(|(both, one)| both / one),
         scenario: scenario.name,
         figure,
         unit: *unit,

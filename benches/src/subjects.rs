@@ -10,6 +10,9 @@ use crate::machines;
 use crate::packages;
 use crate::workloads::Program;
 
+/// The column of the emulator under test without tier 2.
+pub const TIER_1: &str = "tier 1";
+
 /// The kind of a subject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -32,6 +35,8 @@ pub struct Subject {
     pub kind: Kind,
     /// What it says of itself.
     pub version: String,
+    /// What isomorph is told with `--jit`.
+    pub jit: Option<String>,
     /// The emulator and its first arguments; empty for native.
     prefix: Vec<OsString>,
 }
@@ -67,6 +72,7 @@ impl Subject {
             label: "native".into(),
             kind: Kind::Native,
             version: String::new(),
+            jit: None,
             prefix: Vec::new(),
         }
     }
@@ -85,6 +91,7 @@ impl Subject {
             label,
             kind: Kind::Qemu,
             version,
+            jit: None,
             prefix: vec![path.into()],
         })
     }
@@ -106,6 +113,7 @@ impl Subject {
             label,
             kind: Kind::UnderTest,
             version,
+            jit: None,
             prefix,
         })
     }
@@ -114,6 +122,7 @@ impl Subject {
     pub fn with_jit(mut self, setting: Option<&str>) -> Self {
         let words = setting.into_iter().flat_map(|setting| ["--jit", setting]);
         self.prefix.extend(words.map(OsString::from));
+        self.jit = setting.map(str::to_owned);
         self
     }
 
@@ -123,6 +132,17 @@ impl Subject {
         label.clone_into(&mut self.label);
         self.kind = Kind::Variant;
         self
+    }
+
+    /// The emulator under test, before it without tier 2 unless that is not wanted.
+    pub fn tiers(path: &Path, tiers: bool, jit: Option<&str>) -> Result<Vec<Self>, Error> {
+        let tested = Self::under_test(path)?;
+        let isomorph = is_isomorph(path);
+        if let (Some(setting), false) = (jit, isomorph) {
+            return Err(Error::NoJit(setting.to_owned()));
+        }
+        let without = (tiers && isomorph).then(|| tested.clone().variant(TIER_1, "tier2=off"));
+        Ok(without.into_iter().chain([tested.with_jit(jit)]).collect())
     }
 
     /// A workload of ours under this subject.

@@ -54,9 +54,6 @@ pub fn run(options: &Options) -> Result<Results, Error> {
     Ok(results)
 }
 
-/// The column of the emulator under test without tier 2.
-const TIER_1: &str = "tier 1";
-
 /// The workloads that the options name.
 pub fn chosen(options: &Options) -> Vec<Workload> {
     let wanted = |names: &[String], name: &str| names.is_empty() || names.iter().any(|n| n == name);
@@ -84,11 +81,8 @@ impl<'a> Suite<'a> {
             options.fetch,
         ));
         if let Some(path) = &options.emulator {
-            let tested = Subject::under_test(path)?;
-            if options.tiers && subjects::is_isomorph(path) {
-                subjects.push(tested.clone().variant(TIER_1, "tier2=off"));
-            }
-            subjects.push(tested.with_jit(options.jit.as_deref()));
+            let jit = options.jit.as_deref();
+            subjects.extend(Subject::tiers(path, options.tiers, jit)?);
         }
         Self::with_subjects(options, chosen, subjects)
     }
@@ -283,7 +277,7 @@ fn describe(subject: &Subject) -> SubjectFigures {
         version: subject.version.clone(),
         qemu: subject.kind == Kind::Qemu,
         under_test: subject.kind == Kind::UnderTest,
-        tier1: subject.kind == Kind::Variant && subject.label == TIER_1,
+        tier1: subject.kind == Kind::Variant && subject.label == subjects::TIER_1,
     }
 }
 

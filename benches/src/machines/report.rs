@@ -57,8 +57,8 @@ fn document(results: &Results) -> String {
     for (label, _) in &results.emulators {
         let _ = write!(text, " {label} |");
     }
-    text.push_str(" × fastest QEMU | promised |\n|---|---|");
-    text.push_str(&"--:|".repeat(results.emulators.len() + 2));
+    text.push_str(" × fastest QEMU | promised | tier 2 / tier 1 |\n|---|---|");
+    text.push_str(&"--:|".repeat(results.emulators.len() + 3));
     text.push('\n');
     for row in &results.rows {
         table_row(&mut text, row);
@@ -82,7 +82,8 @@ fn table_row(text: &mut String, row: &Row) {
         Unit::CpuSeconds => verdict(row.to_qemu, row.target),
         Unit::Share | Unit::Memory => "–".to_owned(),
     };
-    let _ = writeln!(text, " {ratio} | {} |", number(row.target));
+    let (target, to_tier1) = (number(row.target), verdict(row.to_tier1, None));
+    let _ = writeln!(text, " {ratio} | {target} | {to_tier1} |");
 }
 
 #[cfg(test)]
@@ -97,14 +98,21 @@ mod tests {
             unit: Unit::Share,
             values: vec![Some(3.0), Some(2.0)],
             to_qemu: Some(0.67),
+            to_tier1: Some(0.8),
             target: Some(1.0),
         };
         let mut text = String::new();
         table_row(&mut text, &row);
-        assert_eq!(text, "| idle | share | 3.00 | **2.00** | – | 1.00 |\n");
+        assert_eq!(
+            text,
+            "| idle | share | 3.00 | **2.00** | – | 1.00 | 0.80 |\n"
+        );
         row.unit = Unit::CpuSeconds;
         text.clear();
         table_row(&mut text, &row);
-        assert_eq!(text, "| idle | share | 3.00 | 2.00 | 0.67 | 1.00 |\n");
+        assert_eq!(
+            text,
+            "| idle | share | 3.00 | 2.00 | 0.67 | 1.00 | 0.80 |\n"
+        );
     }
 }
