@@ -29,6 +29,8 @@ pub struct Engine<G: Guest> {
     /// When the engine was made, in ticks and by the clock: the rate of the one to the other.
     born: (u64, Instant),
     pub(crate) table: BlockTable,
+    /// `Blocks::targets`.
+    pub(crate) targets: Arc<BlockTable>,
     pub(crate) stats: Stats,
     /// Set while a flush waits for vCPUs to leave generated code.
     pub(crate) stop: AtomicBool,
@@ -79,7 +81,7 @@ const BUDGET_NS: f64 = 1.5e6;
 const BUDGET_SHARE: f64 = 0.06;
 
 /// Entries after which a counter runs out, if a processor is idle: some 100 µs of a small loop.
-const THRESHOLD: i32 = 1 << 14;
+const THRESHOLD: i32 = 1 << 15;
 
 /// Most vCPU memories kept for reuse.
 pub(crate) const SPARE_MAX: usize = 8;
@@ -93,8 +95,10 @@ impl<G: Guest> Engine<G> {
     ) -> Result<Arc<Self>, EngineError> {
         isomorph_baseline::host_supported()
             .map_err(|missing| EngineError::Processor { missing })?;
+        let blocks = Blocks::new::<G>(&config)?;
+        let targets = blocks.targets.clone();
         let inner = Inner {
-            blocks: Blocks::new::<G>(&config)?,
+            blocks,
             vcpus: Vec::new(),
             spare: Vec::new(),
             mail: Vec::new(),
@@ -107,6 +111,7 @@ impl<G: Guest> Engine<G> {
             source,
             born: (ticks(), Instant::now()),
             table: BlockTable::new(),
+            targets,
             stats: Stats::default(),
             stop: AtomicBool::new(false),
             drops: AtomicU64::new(0),
@@ -401,9 +406,7 @@ impl<G: Guest> Engine<G> {
         let cx = self.context(&|_| {}, None);
         match blocks.install(&cx, region, code) {
             Some(placed) => {
-                self.stats.regions.add_alone(1);
-                self.stats.region_insns.add_alone(code.stats.insns.into());
-                self.stats.region_bytes.add_alone(code.stats.bytes.into());
+                self.stats.installed(code);
                 self.forget(vcpus, placed.pc);
             }
             None => self.stats.regions_refused.add_alone(1),

@@ -28,6 +28,15 @@ impl Counter {
     }
 }
 
+impl Stats {
+    /// Counts a region, for the holder of the engine's lock.
+    pub(crate) fn installed(&self, code: &isomorph_cranelift::CompiledRegion) {
+        self.regions.add_alone(1);
+        self.region_insns.add_alone(code.stats.insns.into());
+        self.region_bytes.add_alone(code.stats.bytes.into());
+    }
+}
+
 macro_rules! counters {
     ($($(#[$m:meta])* $name:ident,)+) => {
         /// Running counts, shared by all vCPUs.

@@ -368,10 +368,12 @@ impl<G: Guest> Vcpu<G> {
                 continue;
             }
             let drops = self.engine.drops.load(Ordering::SeqCst);
-            let known = self.engine.table.get(pc, site.space);
-            // What is to be counted needs the books.
             let counted = cache == Cache::Computed && self.engine.counts();
-            if let Some(code) = known.filter(|_| !counted) {
+            let known = match counted {
+                true => self.engine.targets.get(pc, site.space),
+                false => self.engine.table.get(pc, site.space),
+            };
+            if let Some(code) = known {
                 if cache != Cache::No {
                     self.engine.stats.lookup_hits.add(1);
                     self.cache(pc, code, drops);
@@ -382,10 +384,6 @@ impl<G: Guest> Vcpu<G> {
             let mut inner = self.engine.lock();
             let mut code = self.engine.entry(&mut inner, site)?.polled;
             if counted {
-                self.engine
-                    .stats
-                    .lookup_hits
-                    .add(u64::from(known.is_some()));
                 code = self.engine.computed_entry(&mut inner, code, self.shared);
             }
             cell.running.store(1, Ordering::SeqCst);

@@ -157,8 +157,14 @@ impl Blocks {
     pub fn computed_entry<G: Guest>(&mut self, cx: &Context<'_, G>, code: u64) -> u64 {
         let base = self.code.exec_base();
         let known = self.at_host((code - base) as u32);
-        let counted = known.and_then(|id| self.count(cx, id, Origin::Computed));
-        counted.map_or(code, |offset| base + u64::from(offset))
+        let Some(id) = known else {
+            return code;
+        };
+        let counted = self.count(cx, id, Origin::Computed);
+        let entry = counted.map_or(code, |offset| base + u64::from(offset));
+        let Site { pc, space, .. } = self.blocks[id as usize].site;
+        self.targets.insert(pc, space, entry);
+        entry
     }
 
     /// Whether edge `edge` is that of a counter that ran out.
@@ -234,7 +240,9 @@ impl Blocks {
                 Trip::Nothing
             }
             Heat::Cold | Heat::Done => {
-                vcpu.forget(block.site.pc); // the way there went through the jump cache
+                // The way there went through the jump cache.
+                vcpu.forget(block.site.pc);
+                self.targets.remove(block.site.pc, block.site.space);
                 Trip::Nothing
             }
         }
@@ -329,6 +337,8 @@ impl Blocks {
     /// see to.
     pub(super) fn cool(&mut self, id: u32) {
         self.blocks[id as usize].heat = Heat::Done;
+        let Site { pc, space, .. } = self.blocks[id as usize].site;
+        self.targets.remove(pc, space);
         self.repatch(id, None);
     }
 

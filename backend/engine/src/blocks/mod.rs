@@ -21,6 +21,7 @@ use isomorph_ir::Builder;
 use isomorph_softmmu::PAGE_SIZE;
 use regions::Regions;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Guest bytes are indexed in pages of this size (log2).
 const PAGE_BITS: u32 = 12;
@@ -138,6 +139,9 @@ pub(crate) struct Blocks {
     last_page: (u64, u32),
     volatile: Vec<u32>,
     regions: Regions,
+    /// Where computed jumps enter what they lead to: through its counter, if it has one. Only what
+    /// was asked for is there.
+    pub targets: Arc<BlockTable>,
     /// Offset of the counters in a vCPU's memory; the next of them to be used.
     counters: usize,
     next_slot: u32,
@@ -230,6 +234,7 @@ impl Blocks {
             last_page: (NO_PAGE, 0),
             volatile: Vec::new(),
             regions: Regions::new::<G>(config),
+            targets: Arc::new(BlockTable::new()),
             counters: crate::memory::counters_offset(crate::vcpu::banks(config.memory)),
             next_slot: 0,
             runtime_bytes,
@@ -512,6 +517,7 @@ impl Blocks {
         let mut edge = std::mem::replace(&mut block.incoming, NONE);
         let (Site { pc, space, .. }, landings) = (block.site, block.landings);
         let replaced = std::mem::replace(&mut block.region, NONE);
+        self.targets.remove(pc, space);
         if replaced == NONE {
             table.remove(pc, space);
         } else {
@@ -629,6 +635,7 @@ impl Blocks {
         self.volatile.clear();
         self.flush_regions();
         table.clear();
+        self.targets.clear();
     }
 
     /// True if nothing but the runtime stubs is in code memory.

@@ -481,6 +481,7 @@ impl Blocks {
         }
         self.enter_at(cx, id);
         table.remove(head.pc, head.space);
+        self.targets.remove(head.pc, head.space);
         let host = self.blocks[id as usize].host;
         let code = self.code.exec_base() + u64::from(host);
         table.insert(head.pc, head.space, code);
@@ -614,8 +615,13 @@ impl Blocks {
         let formed = self.form(cx, &choice).ok()?;
         let job = self.choose(observer, &choice, formed, None);
         match compile_region::<G>(compiler, cx.config, &job) {
-            Ok(code) => self.install(cx, job.region, &code),
+            Ok(code) => {
+                let placed = self.install(cx, job.region, &code)?;
+                cx.stats.installed(&code);
+                Some(placed)
+            }
             Err(why) => {
+                cx.stats.regions_refused.add_alone(1);
                 self.refuse(observer, job.region, &why);
                 None
             }

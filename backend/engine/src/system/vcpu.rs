@@ -551,6 +551,8 @@ impl<G: SystemGuest> SystemVcpu<G> {
             ExitReason::Indirect => Ok(Go::On(Next::Indirect(pc))),
             ExitReason::Fault => self.fault(pc),
             ExitReason::Trap => {
+                // A round with a trap in it is no round that a region could go.
+                self.core.end_recording(true);
                 self.core.store_fp();
                 G::set_pc(self.core.state_mut(), pc);
                 let kind = TrapKind::from_u8(payload as u8).unwrap_or(TrapKind::Illegal);

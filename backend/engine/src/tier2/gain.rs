@@ -57,9 +57,10 @@ mod tests {
     use isomorph_ir::{Inst, Type};
 
     fn block(ops: &[Op]) -> Block {
-        let mut block = Block::default();
-        block.insts = ops.iter().map(|&op| Inst::new(op, Type::I64)).collect();
-        block
+        Block {
+            insts: ops.iter().map(|&op| Inst::new(op, Type::I64)).collect(),
+            ..Block::default()
+        }
     }
 
     #[test]

@@ -6,11 +6,11 @@ use crate::config::Refusal;
 use crate::site::Site;
 
 /// Most blocks that are recorded.
-const STEPS: usize = 1024;
+const STEPS: usize = 512;
 /// Most times that the head is met again.
-const ROUNDS: u32 = 256;
+const ROUNDS: u32 = 64;
 /// Blocks after which the head must have been met again.
-const PATIENCE: usize = 512;
+const PATIENCE: usize = 160;
 
 /// A block that was entered.
 #[derive(Clone, Copy, Debug)]

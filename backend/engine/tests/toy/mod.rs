@@ -2,6 +2,8 @@
 //!
 //! An instruction is 4 bytes: opcode, d, then 16 bits `imm` (or a, b as bytes).
 
+#![allow(dead_code, reason = "each test uses a part of it")]
+
 use isomorph_engine::{CodeSource, Config, Engine, Guest, Vcpu};
 use isomorph_frontend::{Helper, Step};
 use isomorph_ir::{
