@@ -267,7 +267,7 @@ impl Process {
 
     /// Lets the handler of a signal run, on the alternate stack.
     pub(super) fn signal(&mut self, state: &mut State, signal: u64, code: i64, address: u64) {
-        let info = self.signal_stack - FRAME & !15;
+        let info = (self.signal_stack - FRAME) & !15;
         let context = info + INFO;
         for at in (0..FRAME).step_by(8) {
             self.space.poke64(info + at, 0);
