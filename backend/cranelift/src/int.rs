@@ -52,7 +52,19 @@ impl Translate<'_> {
         })
     }
 
+    /// The constant that `i` adds to what it overwrites, if it is short.
+    fn increment(&self, i: &Inst) -> Option<i64> {
+        let by = self.constant(i.b)? as i64;
+        let short = (-127..=128).contains(&by);
+        (short && i.op == Op::Add && i.ty == Type::I64 && i.d == i.a).then_some(by)
+    }
+
     fn binary(&mut self, i: &Inst) -> Step<Value> {
+        if let Some(by) = self.increment(i) {
+            // Cranelift has a short constant for subtractions only.
+            let (a, by) = (self.read(i.a, i.ty)?, self.word(by.wrapping_neg() as u64));
+            return Ok(self.f.ins().isub(a, by));
+        }
         let (a, b) = (self.read(i.a, i.ty)?, self.read(i.b, i.ty)?);
         let ins = self.f.ins();
         Ok(match i.op {

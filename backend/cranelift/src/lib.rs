@@ -7,20 +7,20 @@
 //! Invariants:
 //! - This crate alone names Cranelift.
 //! - A region is entered and left as a block of tier 1 is: the globals in tier 1's registers. Its
-//!   body is a function `extern "C" fn(base) -> (payload, exit)`, `base` being tier 1's `rbp`, that runs on the host's stack
-//!   and MXCSR with the globals as values; [`Runtime::region`] is the border between the two. One
-//!   that neither calls functions of the host nor has to do with floating point is reached by
-//!   [`Runtime::region_plain`] and leaves MXCSR and the vector registers alone.
+//!   body is a function `extern "C" fn(base) -> (payload, exit)`, `base` being tier 1's `rbp`,
+//!   that runs on the host's stack and MXCSR with the globals as values; [`Runtime::region`] is
+//!   the border between the two. One that neither calls functions of the host nor has to do with
+//!   floating point is reached by [`Runtime::region_plain`] and leaves MXCSR and the vector
+//!   registers alone.
 //! - The body is position-independent but for calls of [`Runtime::region_slow`], and holds no host
 //!   address: everything else is reached through the [`Header`](isomorph_baseline::Header).
 //! - Guest state is complete in memory on the slow path of every access, at every helper call and
 //!   at every exit. Where an access faults on the host, it is with what [`Recovery`] finds.
-//! - Every loop head polls [`Header::irq`](isomorph_baseline::Header::irq), with a load that stays where it is: nothing is
-//!   moved at `opt_level=none`.
+//! - Every loop head polls [`Header::irq`](isomorph_baseline::Header::irq), with a load that stays
+//!   where it is: nothing is moved at `opt_level=none`.
 //! - Floating-point arithmetic is never CLIF's, whose operations lose flags: it is a call of the
 //!   runtime's function, or the region is refused ([`Floats`]).
-//! - No value of the body lives in a vector register, which both borders and slow paths rely
-//!   on.
+//! - No value of the body lives in a vector register, which borders and slow paths rely on.
 #![forbid(unsafe_code)]
 
 mod align;
@@ -271,6 +271,9 @@ impl Compiler {
     /// Brings the function in the form in which code is made from it, and labels the values that
     /// a fault has to find.
     fn label(&mut self, accesses: &mut [Access]) -> Result<(), CompileError> {
+        if accesses.iter().all(|a| a.dirty.is_empty()) {
+            return Ok(());
+        }
         let context = &mut self.context;
         context.compute_cfg();
         context.compute_domtree();

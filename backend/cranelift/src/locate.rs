@@ -26,9 +26,6 @@ pub(crate) struct Access {
 
 /// Labels what the accesses need, and what that may be computed from.
 pub(crate) fn label(dfg: &mut DataFlowGraph, accesses: &mut [Access]) {
-    if accesses.iter().all(|a| a.dirty.is_empty()) {
-        return;
-    }
     dfg.collect_debug_info();
     let mut seen = Set::default();
     for (_, value) in accesses.iter_mut().flat_map(|a| &mut a.dirty) {
