@@ -33,7 +33,10 @@ pub fn region() -> Region {
         block 0x80000020 flags 0x0 insns 2 end 0x80000028\n\
         -- 0x80000020\n  a0 = sub a0, 0x1\n\
         -- 0x80000024\n  exitif ne a0, 0x0 -> 0x80000020\n  exit -> 0x80000028\n";
-    Region::parse(text, Riscv64::globals()).unwrap()
+    match Region::parse(text, Riscv64::globals()) {
+        Ok(region) => region,
+        Err(error) => panic!("{error}"),
+    }
 }
 
 /// The loop's code in tier 2.
