@@ -1,6 +1,6 @@
 //! What all vCPUs share: translations, and the protocol by which they stop for each other.
 
-use crate::blocks::{Blocks, Context, Entry, Trip, ticks};
+use crate::blocks::{Blocks, Context, Entry, Terms, Trip, ticks};
 use crate::config::{Config, Policy, Refusal, RegionEvent};
 use crate::error::EngineError;
 use crate::memory::{PENDING_FAULT, VcpuMemory, VcpuRef};
@@ -79,6 +79,10 @@ impl Inner {
 /// CPU time that compiling may take in any case, in nanoseconds, and as a share of the process's.
 const BUDGET_NS: f64 = 1.5e6;
 const BUDGET_SHARE: f64 = 0.06;
+/// What a recording takes, about, in nanoseconds, and the share of the process's time that
+/// recordings may take.
+const RECORDING_NS: f64 = 60_000.0;
+const RECORDING_SHARE: f64 = 0.01;
 
 /// Entries after which a counter runs out, if a processor is idle: some 100 µs of a small loop.
 const THRESHOLD: i32 = 1 << 15;
@@ -253,11 +257,18 @@ impl<G: Guest> Engine<G> {
         let busy = 1 + inner.vcpus.iter().filter(running).count();
         let adaptive = self.is_adaptive();
         let idle = busy < self.processors || !adaptive;
-        let ways = (idle, adaptive);
+        let records = !adaptive || self.can_record();
         let alone = !inner.blocks.any_trial();
         let affordable = |ns| alone && self.can_afford(ns);
         let threshold = self.threshold();
-        match inner.blocks.trip(edge, vcpu, threshold, ways, &affordable) {
+        let terms = Terms {
+            threshold,
+            adaptive,
+            idle,
+            records,
+            affordable: &affordable,
+        };
+        match inner.blocks.trip(edge, vcpu, &terms) {
             Trip::Nothing => None,
             Trip::Record(tripped) => {
                 self.stats.recordings.add_alone(1);
@@ -272,6 +283,12 @@ impl<G: Guest> Engine<G> {
                 None
             }
         }
+    }
+
+    /// Whether one more recording is within its share of what this process takes.
+    fn can_record(&self) -> bool {
+        let spent = self.stats.recordings.get() as f64 * RECORDING_NS;
+        spent < RECORDING_NS * 8.0 + RECORDING_SHARE * process_time().as_nanos() as f64
     }
 
     /// Whether compiling may take so many nanoseconds more: it is to be a small part of what this

@@ -82,6 +82,20 @@ pub(crate) enum Trip {
     Trial,
 }
 
+/// On what terms code becomes a region.
+pub(crate) struct Terms<'a> {
+    /// Entries after which a counter runs out.
+    pub threshold: i32,
+    /// What is hot enough depends on what it costs.
+    pub adaptive: bool,
+    /// A host processor has nothing to do.
+    pub idle: bool,
+    /// There is time for one more recording.
+    pub records: bool,
+    /// Whether so many nanoseconds can be spent on compiling.
+    pub affordable: &'a dyn Fn(f64) -> bool,
+}
+
 /// Entries of a region under trial after which it is looked at.
 const LOOK: i32 = 1 << 14;
 
@@ -172,17 +186,9 @@ impl Blocks {
         self.edges[edge as usize].leads == Leads::Hot
     }
 
-    /// The counter behind edge `edge` ran out on `vcpu`: what is to be done. `idle`: a host
-    /// processor has nothing to do; `adaptive`: what is hot enough depends on what it costs;
-    /// `affordable` tells whether so many nanoseconds can be spent on compiling.
-    pub fn trip(
-        &mut self,
-        edge: u32,
-        vcpu: VcpuRef,
-        threshold: i32,
-        (idle, adaptive): (bool, bool),
-        affordable: &dyn Fn(f64) -> bool,
-    ) -> Trip {
+    /// The counter behind edge `edge` ran out on `vcpu`: what is to be done.
+    pub fn trip(&mut self, edge: u32, vcpu: VcpuRef, terms: &Terms<'_>) -> Trip {
+        let threshold = terms.threshold;
         let id = self.edges[edge as usize].source;
         let region = self.is_region(id);
         let covered = self.regions.covered(self.blocks[id as usize].site);
@@ -209,7 +215,8 @@ impl Blocks {
                 let longer = match covered {
                     Covered::Pending => 1,
                     Covered::Live => COVERED,
-                    _ if !idle && !std::mem::replace(&mut c.waited, true) => LONGER - 1,
+                    _ if chosen.is_none() && !terms.records => 1,
+                    _ if !terms.idle && !std::mem::replace(&mut c.waited, true) => LONGER - 1,
                     _ => 0,
                 };
                 if longer != 0 {
@@ -222,13 +229,13 @@ impl Blocks {
                     let (site, origin) = (block.site, c.origin);
                     return Trip::Record(Tripped { site, origin });
                 };
-                let more = c.pace.lap(vcpu, cost, adaptive, affordable);
+                let more = c.pace.lap(vcpu, cost, terms);
                 block.heat = Heat::Counting(c);
                 if let Some(more) = more {
                     wind(more);
                     return Trip::Nothing;
                 }
-                let round_ns = c.pace.round_ns().filter(|_| adaptive);
+                let round_ns = c.pace.round_ns().filter(|_| terms.adaptive);
                 let waiting = self.regions.waiting.remove(&id);
                 match waiting.filter(|choice| round_ns.is_none_or(|ns| choice.is_hot(ns))) {
                     Some(choice) => Trip::Compile { choice, round_ns },

@@ -4,7 +4,7 @@ mod heat;
 mod regions;
 mod trials;
 
-pub(crate) use heat::{Trip, Tripped};
+pub(crate) use heat::{Terms, Trip, Tripped};
 pub(crate) use regions::Job;
 
 use crate::config::{Config, Dropped, Translation};

@@ -389,6 +389,10 @@ impl Blocks {
             return None;
         }
         let observer = config.observer.as_deref();
+        let skew = self.code.next_offset() as usize % CompiledRegion::ALIGN as usize;
+        if skew != 0 {
+            let _ = self.code.append(&PADDING[skew..]); // if it is full, this is found out below
+        }
         let (base, host) = (self.code.exec_base(), self.code.next_offset());
         let runtime = (self.emitter.runtime(), base);
         let first_edge = self.edges.len() as u32;
@@ -654,6 +658,9 @@ impl Blocks {
         choice
     }
 }
+
+/// What lies before a region's code, up to its alignment: `int3`.
+const PADDING: [u8; CompiledRegion::ALIGN as usize] = [0xcc; CompiledRegion::ALIGN as usize];
 
 /// Most blocks of a region with [`Policy::Always`].
 const ALWAYS_BLOCKS: usize = 6;

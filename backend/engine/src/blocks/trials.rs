@@ -5,7 +5,7 @@
 //! it was first entered on: if a round takes no less, the region goes. What else the vCPU does
 //! meanwhile counts in both.
 
-use super::Blocks;
+use super::{Blocks, Terms};
 use crate::config::Dropped;
 use crate::memory::VcpuRef;
 use crate::table::BlockTable;
@@ -49,14 +49,8 @@ impl Pace {
     }
 
     /// A lap is over. `Some`: it takes so many entries more before `cost_ns` is worth while.
-    pub fn lap(
-        &mut self,
-        vcpu: VcpuRef,
-        cost_ns: f64,
-        adaptive: bool,
-        affordable: &dyn Fn(f64) -> bool,
-    ) -> Option<i32> {
-        if !adaptive {
+    pub fn lap(&mut self, vcpu: VcpuRef, cost_ns: f64, terms: &Terms<'_>) -> Option<i32> {
+        if !terms.adaptive {
             return None;
         }
         if self.vcpu != vcpu.id() || self.entries <= 0 {
@@ -68,7 +62,7 @@ impl Pace {
         self.spent += took;
         self.round_ns = took.as_nanos().max(1) as f64 / f64::from(self.entries);
         let left = cost_ns * WORTH - self.spent.as_nanos() as f64;
-        if left <= 0.0 && affordable(cost_ns) {
+        if left <= 0.0 && (terms.affordable)(cost_ns) {
             return None;
         }
         let left = left.max(cost_ns * WORTH / 2.0);
