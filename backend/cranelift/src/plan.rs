@@ -106,13 +106,14 @@ impl Known<'_> {
         if val.is_none() || self.block.const_value(val).is_some() {
             return true;
         }
+        let access = &self.block.insts[self.access];
+        let kept = operands(access).contains(&val) || access.d != val && (self.live)(val);
+        if kept && place == self.access {
+            return true;
+        }
         let def = self.definition(val, place);
-        if def == self.definition(val, self.access) {
-            let access = &self.block.insts[self.access];
-            let read = operands(access).contains(&val);
-            if read || access.d != val && (self.live)(val) {
-                return true;
-            }
+        if kept && def == self.definition(val, self.access) {
+            return true;
         }
         let Some(def) = def.filter(|_| depth > 0) else {
             return false;
