@@ -35,7 +35,7 @@ Options of `boot`, whose emulators all answer to the options of `qemu-system-ris
   --json                 figures as one JSON object a run
   -- ARGUMENTS           further arguments for the emulator
 
-Stages: fmt clippy cargo demo page guest-c qemu sysroot debian torture crash random
+Stages: fmt clippy cargo demo page perf guest-c qemu sysroot debian torture crash random
         flow tiers stress fuzz boot disk controls
 
 ISOMORPH_SEED repeats a run of `random` or `flow`; ISOMORPH_PROGRAMS says how many programs

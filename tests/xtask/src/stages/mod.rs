@@ -13,6 +13,7 @@ mod fuzz;
 mod guest_c;
 mod harness;
 mod page;
+mod perf;
 mod qemu;
 mod random;
 pub mod soak;
@@ -77,6 +78,7 @@ pub const STAGES: &[StageEntry] = &[
     ("cargo", cargo_tests::tests),
     ("demo", demo::run),
     ("page", page::run),
+    ("perf", perf::run),
     ("guest-c", guest_c::run),
     ("qemu", qemu::run),
     ("sysroot", sysroot::run),
