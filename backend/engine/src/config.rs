@@ -218,6 +218,8 @@ pub struct Translation<'a> {
     pub code: &'a [u8],
     /// Address at which `code` executes.
     pub host: u64,
+    /// Where the code of guest instructions starts, ascending.
+    pub map: &'a [MapEntry],
 }
 
 /// Is told of every translation.

@@ -30,6 +30,7 @@ pub use config::{
 pub use engine::{Engine, ForkGuard};
 pub use error::EngineError;
 pub use fault::handle_host_signal;
+pub use isomorph_baseline::MapEntry;
 pub use isomorph_frontend::{CodeSource, Guest, Limits};
 pub use isomorph_ir::TrapKind;
 pub use stats::{Counter, Snapshot, Stats};

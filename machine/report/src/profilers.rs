@@ -212,6 +212,7 @@ mod tests {
             block: &block,
             code: &[0x90, 0xc3],
             host: 0x7000,
+            map: &[],
         });
         observer.region(&installed());
         drop(observer);

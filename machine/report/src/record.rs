@@ -1,7 +1,7 @@
 //! What is kept of a run: for the figures of `isomorph bench` and the page of `isomorph explain`.
 
 use crate::words;
-use isomorph_engine::{Guest, Observer, Part, RegionEvent, Translation};
+use isomorph_engine::{Guest, MapEntry, Observer, Part, RegionEvent, Translation};
 use isomorph_ir::passes::PASSES;
 use isomorph_ir::{Block, GlobalTable};
 use isomorph_probe::monotonic_ns;
@@ -39,6 +39,8 @@ pub struct BlockNote {
     pub host: u64,
     /// When it was translated.
     pub time: u64,
+    /// Offsets in the code and the guest instructions whose code begins there.
+    pub map: Vec<(u32, u64)>,
 }
 
 /// Something that happened to a region.
@@ -199,6 +201,7 @@ impl Observer for Recorder {
             code: translation.code.to_vec(),
             host: translation.host,
             time,
+            map: pairs(translation.map),
         });
     }
 
@@ -224,6 +227,12 @@ impl Observer for Recorder {
             kept.text_bytes += bytes;
         }
     }
+}
+
+fn pairs(map: &[MapEntry]) -> Vec<(u32, u64)> {
+    map.iter()
+        .map(|entry| (entry.host, entry.guest_pc))
+        .collect()
 }
 
 /// The region of an event, and the event's kind.
@@ -283,10 +292,7 @@ impl RegionNote {
                     code: code.to_vec(),
                     host: *host,
                     time,
-                    map: map
-                        .iter()
-                        .map(|entry| (entry.host, entry.guest_pc))
-                        .collect(),
+                    map: pairs(map),
                 });
             }
             RegionEvent::Dropped { why, .. } => self.dropped = Some(words::dropped(*why)),

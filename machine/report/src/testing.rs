@@ -60,6 +60,7 @@ pub fn recorded() -> Recorder {
         block: &block,
         code: &[0x83, 0xe8, 0x01, 0xc3],
         host: 0x7000,
+        map: &[],
     });
     for region in [0, 1] {
         recorder.region(&RegionEvent::Chosen {

@@ -440,6 +440,7 @@ impl Blocks {
             block,
             code: &self.compiled.code,
             host,
+            map: &self.compiled.map,
         });
     }
 

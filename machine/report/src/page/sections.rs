@@ -324,7 +324,7 @@ fn block_stages<G: Guest>(out: &mut String, contents: &Contents<'_, G>, block: &
         let text = folded.text(contents.table).to_string();
         all.push(Pane::operations("IR as compiled", &text));
     }
-    all.push(Pane::host(block.host, &block.code, &[]));
+    all.push(Pane::host(block.host, &block.code, &block.map));
     panes::show(out, &all);
 }
 
