@@ -314,6 +314,46 @@ fn everything_is_compiled_if_that_is_asked_for() {
 }
 
 #[test]
+fn what_is_worth_it_is_compiled_and_tried() {
+    let (mut config, log) = hot(0);
+    config.tier2.policy = Policy::Hot(None);
+    let (e, _) = engine(&sum(), config);
+    // Until it has been tried, whatever came of that: until then it is asked to poll.
+    let r = until(&e, [0; 8], |s| s.regions > 0 && s.exits_poll > 20);
+    assert_eq!(r[1], 500_500);
+    let r = until(&e, [0; 8], |_| true);
+    assert_eq!(r[1], 500_500);
+    let stats = e.stats();
+    assert!(stats.regions_dropped == 0 || log.has(&format!("dropped {:?}", Dropped::NoGain)));
+    assert!(stats.region_ns > 0, "{stats:?}");
+}
+
+#[test]
+fn what_works_on_memory_stays_with_tier_1() {
+    let program = [
+        addi(0, 1000),
+        load(6, 2), // 1
+        store(6, 2),
+        load(5, 2),
+        addi(0, -1),
+        bnez(0, -4),
+        ecall(),
+    ];
+    let (mut config, log) = hot(0);
+    config.tier2.policy = Policy::Hot(None);
+    let (e, _) = engine(&program, config);
+    let word = 5u64;
+    let registers = [0, 0, &raw const word as u64, 0, 0, 0, 0, 0];
+    until(&e, registers, |s| s.regions_refused > 0);
+    assert!(
+        log.has(&format!("refused {:?}", Refusal::NoGain)),
+        "{:?}",
+        log.0
+    );
+    assert_eq!(e.stats().regions, 0);
+}
+
+#[test]
 fn regions_survive_flushes_of_code_memory_under_threads() {
     let functions = 300;
     let mut program = vec![addi(0, 60)];

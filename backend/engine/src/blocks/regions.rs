@@ -17,6 +17,7 @@ use isomorph_baseline::Layout;
 use isomorph_cranelift::{CompiledRegion, Compiler, Floats, Recovery};
 use isomorph_frontend::{CodeSource, Guest, translate_block};
 use isomorph_ir::{Op, OpFlags, Region};
+use isomorph_softmmu::PAGE_SIZE;
 use std::collections::{BTreeMap, HashMap};
 use std::time::Instant;
 
@@ -266,6 +267,11 @@ impl Blocks {
             parts: Vec::new(),
         };
         for block in &choice.blocks {
+            // What may reach into the next page is looked up each time.
+            let last_whole = PAGE_SIZE - G::INSN_MAX;
+            if choice.head.reach == Reach::Page && block.pc % PAGE_SIZE > last_whole {
+                continue;
+            }
             let site = choice.head.inside(block.pc).stepping();
             let (span, bytes) = self.translate_part(cx, site);
             let ir = self.builder.block();
