@@ -61,7 +61,7 @@ static void time_and_timers(void) {
     struct sigaction sa = {.sa_handler = on_tick, .sa_flags = SA_RESTART};
     sigaction(SIGALRM, &sa, NULL);
     sigaction(SIGRTMIN + 2, &sa, NULL);
-    struct itimerval soon = {.it_value = {0, 20000}};
+    struct itimerval soon = {.it_value = {0, 300000}};
     setitimer(ITIMER_REAL, &soon, NULL);
     nap = (struct timespec){5, 0};
     FAILS(nanosleep(&nap, &b));
@@ -70,7 +70,7 @@ static void time_and_timers(void) {
     struct sigevent ev = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGRTMIN + 2};
     ev._sigev_un._tid = gettid();
     SHOW(timer_create(CLOCK_MONOTONIC, &ev, &timer));
-    struct itimerspec spec = {{0, 0}, {0, 10000000}};
+    struct itimerspec spec = {{0, 0}, {0, 300000000}};
     SHOW(timer_settime(timer, 0, &spec, NULL));
     FAILS(nanosleep(&nap, &b));
     SHOW(ticks);

@@ -46,7 +46,7 @@ The inputs live in target/test-inputs, or where ISOMORPH_TEST_CACHE says.
 ";
 
 /// What to do.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Task {
     /// Show [`HELP`].
     Help,
@@ -63,7 +63,7 @@ pub enum Task {
 }
 
 /// The parsed command line.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Options {
     /// What to do.
     pub task: Task,

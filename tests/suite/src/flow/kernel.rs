@@ -214,7 +214,7 @@ impl Process {
                     .extend((a1..a1 + a2).map(|at| self.space.byte(at)));
                 result = a2;
             }
-            SYS_EXIT => called = Called::Ended(a0),
+            SYS_EXIT_GROUP => called = Called::Ended(a0),
             SYS_SIGALTSTACK => {
                 self.signal_stack = self.space.peek64(a0) + self.space.peek64(a0 + 16);
             }

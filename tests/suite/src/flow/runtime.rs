@@ -30,7 +30,7 @@ pub(super) const SYS_MUNMAP: u64 = 215;
 pub(super) const SYS_MMAP: u64 = 222;
 pub(super) const SYS_MPROTECT: u64 = 226;
 pub(super) const SYS_WRITE: u64 = 64;
-pub(super) const SYS_EXIT: u64 = 93;
+pub(super) const SYS_EXIT_GROUP: u64 = 94;
 pub(super) const SYS_SETITIMER: u64 = 103;
 pub(super) const SYS_TGKILL: u64 = 131;
 pub(super) const SYS_SIGALTSTACK: u64 = 132;
@@ -101,7 +101,7 @@ pub(super) fn program(
     asm.bind(end);
     set_timer(asm, 0);
     asm.li(A0, 0);
-    asm.system_call(SYS_EXIT);
+    asm.system_call(SYS_EXIT_GROUP);
 }
 
 fn table(asm: &mut Asm, words: &[u64]) -> Label {
