@@ -2,9 +2,9 @@
 //!
 //! A program is a row of *sections*. Each has its own seed, sets all registers and its data, runs
 //! some functions that call each other, and writes registers, a log of its signals and its data to
-//! the standard output. So a section alone does what it does among the others, but for its addresses, and a difference is
-//! made small by leaving out sections and blocks. All sections run some times over, so that what was
-//! compiled in the background meanwhile runs too.
+//! the standard output. So a section alone does what it does among the others, but for its
+//! addresses, and a difference is made small by leaving out sections and blocks. All sections run
+//! some times over, so that what was compiled in the background meanwhile runs too.
 //!
 //! Every program ends: loops are counted, functions call only those made before them, recursion
 //! has a depth, and a budget of instructions holds for the whole. What is written does not depend
