@@ -8,7 +8,7 @@ use crate::site::{Rams, Site};
 use crate::stats::{Snapshot, Stats};
 use crate::system::Protect;
 use crate::table::BlockTable;
-use crate::tier2::{Choice, Queue, QueueGuard, Recording, process_time};
+use crate::tier2::{Budget, Choice, Queue, QueueGuard, Recording};
 use isomorph_code::CodeError;
 use isomorph_cranelift::CompiledRegion;
 use isomorph_frontend::{CodeSource, Guest};
@@ -47,6 +47,8 @@ pub struct Engine<G: Guest> {
     pub(crate) queue: Arc<Queue>,
     /// Regions are under trial: a vCPU that polls looks at them.
     looks: AtomicBool,
+    /// What tier 2 may take of the process's time.
+    budget: Budget,
     /// Processors of the host that this process may use.
     processors: usize,
 }
@@ -76,16 +78,8 @@ impl Inner {
     }
 }
 
-/// CPU time that compiling may take in any case, in nanoseconds, and as a share of the process's.
-const BUDGET_NS: f64 = 1.5e6;
-const BUDGET_SHARE: f64 = 0.06;
-/// What a recording takes, about, in nanoseconds, and the share of the process's time that
-/// recordings may take.
-const RECORDING_NS: f64 = 60_000.0;
-const RECORDING_SHARE: f64 = 0.01;
-
 /// Entries after which a counter runs out, if a processor is idle: some 100 µs of a small loop.
-const THRESHOLD: i32 = 1 << 15;
+const THRESHOLD: i32 = 1 << 14;
 
 /// Most vCPU memories kept for reuse.
 pub(crate) const SPARE_MAX: usize = 8;
@@ -126,6 +120,7 @@ impl<G: Guest> Engine<G> {
             written: Mutex::default(),
             queue: Arc::default(),
             looks: AtomicBool::new(false),
+            budget: Budget::default(),
             processors: std::thread::available_parallelism().map_or(1, usize::from),
         }))
     }
@@ -257,7 +252,6 @@ impl<G: Guest> Engine<G> {
         let busy = 1 + inner.vcpus.iter().filter(running).count();
         let adaptive = self.is_adaptive();
         let idle = busy < self.processors || !adaptive;
-        let records = !adaptive || self.can_record();
         let alone = !inner.blocks.any_trial();
         let affordable = |ns| alone && self.can_afford(ns);
         let threshold = self.threshold();
@@ -265,15 +259,15 @@ impl<G: Guest> Engine<G> {
             threshold,
             adaptive,
             idle,
-            records,
             affordable: &affordable,
         };
         match inner.blocks.trip(edge, vcpu, &terms) {
             Trip::Nothing => None,
-            Trip::Record(tripped) => {
+            Trip::Record(tripped) if !adaptive || self.may_record(inner, tripped.site, vcpu) => {
                 self.stats.recordings.add_alone(1);
                 Some(Recording::new(tripped))
             }
+            Trip::Record(_) => None,
             Trip::Compile { choice, round_ns } => {
                 self.submit(inner, &choice, round_ns);
                 None
@@ -285,20 +279,29 @@ impl<G: Guest> Engine<G> {
         }
     }
 
-    /// Whether one more recording is within its share of what this process takes.
-    fn can_record(&self) -> bool {
-        let spent = self.stats.recordings.get() as f64 * RECORDING_NS;
-        spent < RECORDING_NS * 8.0 + RECORDING_SHARE * process_time().as_nanos() as f64
+    /// Whether what runs from `site` on is worth recording now. If not, that is noted.
+    fn may_record(&self, inner: &mut Inner, site: Site, vcpu: VcpuRef) -> bool {
+        let cx = self.context(&|_| {}, None);
+        if !inner.blocks.promises(&cx, site) {
+            inner.blocks.stop_counting(&self.table, site);
+            self.forget(&inner.vcpus, site.pc);
+            self.stays(site.pc, &Refusal::NoGain);
+            return false;
+        }
+        let now = self.budget.records(self.stats.recordings.get());
+        if !now {
+            let threshold = self.threshold();
+            inner.blocks.later(&self.table, site, vcpu, threshold);
+        }
+        now
     }
 
-    /// Whether compiling may take so many nanoseconds more: it is to be a small part of what this
-    /// process takes.
+    /// Whether compiling may take so many nanoseconds more.
     fn can_afford(&self, ns: f64) -> bool {
         if self.queue.lock().is_busy() {
             return false; // one at a time, so that each can be measured
         }
-        let spent = self.stats.region_ns.get() as f64;
-        spent + ns < BUDGET_NS + BUDGET_SHARE * process_time().as_nanos() as f64
+        self.budget.compiles(self.stats.region_ns.get() as f64, ns)
     }
 
     /// Whether what is hot enough depends on what it costs.
@@ -316,6 +319,7 @@ impl<G: Guest> Engine<G> {
             Ok(choice) => return self.consider(&mut inner, choice, vcpu),
             Err(why) => why,
         };
+        self.budget.recorded(false);
         let given_up = inner.blocks.give_back(&self.table, head, vcpu, threshold);
         if given_up {
             self.forget(&inner.vcpus, head.pc);
@@ -330,11 +334,13 @@ impl<G: Guest> Engine<G> {
         let why = match inner.blocks.form(&cx, &choice) {
             Ok(formed) if formed.is_promising() => {
                 let entries = self.threshold();
+                self.budget.recorded(true);
                 return inner.blocks.keep(&self.table, choice, vcpu, entries);
             }
             Ok(_) => Refusal::NoGain,
             Err(why) => why,
         };
+        self.budget.recorded(false);
         for site in choice.covered() {
             inner.blocks.stop_counting(&self.table, site);
             self.forget(&inner.vcpus, site.pc);
@@ -400,7 +406,10 @@ impl<G: Guest> Engine<G> {
     }
 
     fn look_at_trials(&self, inner: &mut Inner, vcpu: VcpuRef) {
-        for pc in inner.blocks.look_at_trials(&self.table, vcpu) {
+        let (gained, lost) = inner.blocks.look_at_trials(&self.table, vcpu);
+        (0..gained).for_each(|_| self.budget.tried(true));
+        for pc in lost {
+            self.budget.tried(false);
             self.forget(&inner.vcpus, pc);
         }
         self.looks.store(inner.blocks.any_trial(), Ordering::SeqCst);

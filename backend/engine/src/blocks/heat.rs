@@ -90,8 +90,6 @@ pub(crate) struct Terms<'a> {
     pub adaptive: bool,
     /// A host processor has nothing to do.
     pub idle: bool,
-    /// There is time for one more recording.
-    pub records: bool,
     /// Whether so many nanoseconds can be spent on compiling.
     pub affordable: &'a dyn Fn(f64) -> bool,
 }
@@ -110,7 +108,9 @@ impl Blocks {
         let origin = match self.edges[edge as usize].leads {
             _ if self.is_region(to) => Origin::Loop,
             Leads::Back => Origin::Loop,
-            Leads::Into => Origin::Function,
+            // A machine's regions stay within a page, which a call leaves as a rule.
+            Leads::Into if self.blocks[to as usize].site.reach == Reach::Flat => Origin::Function,
+            Leads::Into => return None,
             Leads::On | Leads::Hot => return None,
         };
         self.count(cx, to, origin)
@@ -215,7 +215,6 @@ impl Blocks {
                 let longer = match covered {
                     Covered::Pending => 1,
                     Covered::Live => COVERED,
-                    _ if chosen.is_none() && !terms.records => 1,
                     _ if !terms.idle && !std::mem::replace(&mut c.waited, true) => LONGER - 1,
                     _ => 0,
                 };
@@ -316,6 +315,18 @@ impl Blocks {
         vcpu.counter(c.slot).store(longer, COUNT);
         self.blocks[id as usize].heat = Heat::Counting(c);
         false
+    }
+
+    /// The recording that was to begin at `site` has to wait.
+    pub fn later(&mut self, table: &BlockTable, site: Site, vcpu: VcpuRef, threshold: i32) {
+        let Some(id) = self.known(table, site) else {
+            return;
+        };
+        if let Heat::Recording(c) = self.blocks[id as usize].heat {
+            let longer = threshold.saturating_mul(LONGER);
+            vcpu.counter(c.slot).store(longer, COUNT);
+            self.blocks[id as usize].heat = Heat::Counting(c);
+        }
     }
 
     /// The recording that began at `site` was cut short: it is done again soon.

@@ -304,6 +304,15 @@ impl Blocks {
         Ok(formed)
     }
 
+    /// Whether a region that begins at `site` may be faster than tier 1, as far as that block
+    /// tells.
+    pub fn promises<G: Guest>(&mut self, cx: &Context<'_, G>, site: Site) -> bool {
+        self.translate_part(cx, site.stepping());
+        let mut mix = Mix::default();
+        mix.add(self.builder.block(), 1);
+        mix.is_promising() && refused(cx.config, self.builder.block()).is_none()
+    }
+
     /// Translates the block at `site` into the builder; what it was made of.
     fn translate_part<G: Guest>(&mut self, cx: &Context<'_, G>, site: Site) -> (Span, Vec<u8>) {
         site.places().for_each(|place| cx.note_code(place));

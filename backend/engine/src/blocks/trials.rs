@@ -18,13 +18,17 @@ const WINDOW: Duration = Duration::from_millis(1);
 /// CPU time after which a region that no round was counted in goes.
 const PATIENCE: Duration = Duration::from_millis(30);
 /// A region stays if a round takes less than this share of what it took with tier 1.
-const GAIN: f64 = 0.98;
-/// What counting in memory costs a round in tier 1 at most, in nanoseconds.
-const COUNTING_NS: f64 = 2.0;
+const GAIN: f64 = 0.95;
+/// What counting in memory adds to a round in tier 1, in nanoseconds.
+const COUNTING_NS: f64 = 0.4;
+/// A round that takes less waits for its counter: the next count needs the last one's store.
+const COUNTER_BOUND_NS: f64 = 1.8;
+/// Share of such a round that it would take without counting, at least.
+const UNBOUND: f64 = 0.6;
 /// Measurements in a row that speak against a region before it goes.
 const AGAINST: u8 = 2;
 /// Tier 1 has to have spent this many times what compiling is expected to take.
-const WORTH: f64 = 1.5;
+const WORTH: f64 = 3.0;
 /// Most entries that are counted at a time.
 const MOST: f64 = 1e9;
 
@@ -119,7 +123,7 @@ impl Trial {
         }
         self.started = Some((now, by));
         let ns = took.as_nanos() as f64 / f64::from(count);
-        if ns < (self.round_ns - COUNTING_NS) * GAIN {
+        if ns < uncounted(self.round_ns) * GAIN {
             return Some(true);
         }
         self.against += 1;
@@ -127,11 +131,20 @@ impl Trial {
     }
 }
 
+/// What a round takes in tier 1 that took `ns` while it was counted.
+fn uncounted(ns: f64) -> f64 {
+    if ns < COUNTER_BOUND_NS {
+        ns * UNBOUND
+    } else {
+        ns - COUNTING_NS
+    }
+}
+
 impl Blocks {
-    /// Looks at the regions that are under trial on `vcpu`, the caller's; the entries of those
-    /// that are found wanting and are dropped.
-    pub fn look_at_trials(&mut self, table: &BlockTable, vcpu: VcpuRef) -> Vec<u64> {
-        let mut lost = Vec::new();
+    /// Looks at the regions that are under trial on `vcpu`, the caller's: how many are found
+    /// faster, and the entries of those that are not and are dropped.
+    pub fn look_at_trials(&mut self, table: &BlockTable, vcpu: VcpuRef) -> (usize, Vec<u64>) {
+        let (mut gained, mut lost) = (0, Vec::new());
         let mut going = std::mem::take(&mut self.regions.trials);
         going.retain(|&region| {
             let Some((id, trial)) = self.regions.trial(region) else {
@@ -139,15 +152,15 @@ impl Blocks {
             };
             match trial.look(vcpu) {
                 None => return true,
-                Some(stays) if !stays => lost.push(region),
-                Some(_) => {}
+                Some(true) => gained += 1,
+                Some(false) => lost.push(region),
             }
             self.cool(id);
             false
         });
         self.regions.trials = going;
         let drop = |region| self.drop_region(table, region, Dropped::NoGain);
-        lost.into_iter().map(drop).collect()
+        (gained, lost.into_iter().map(drop).collect())
     }
 
     /// Whether any region is under trial.

@@ -1,6 +1,6 @@
 //! Which of the recorded blocks become a region.
 
-use super::queue::BLOCK_NS as BLOCK_NS_COMPILED;
+use super::queue::{BLOCK_NS as COMPILED_NS, REGION_NS};
 use super::record::{Entered, Recording};
 use crate::config::{Origin, Refusal};
 use crate::site::{Reach, Site};
@@ -60,7 +60,7 @@ impl Choice {
 
     /// Nanoseconds that compiling it is expected to take.
     pub fn cost_ns(&self) -> f64 {
-        BLOCK_NS_COMPILED * self.blocks.len() as f64
+        REGION_NS + COMPILED_NS * self.blocks.len() as f64
     }
 
     /// Whether control does little else than going round in what was recorded, if a round takes

@@ -6,11 +6,13 @@
 //! went through again and again become a region (`isomorph_ir::Region`), which a thread of its own
 //! compiles.
 
+mod budget;
 mod choose;
 mod gain;
 mod queue;
 mod record;
 
+pub(crate) use budget::Budget;
 pub(crate) use choose::Choice;
 pub(crate) use gain::Mix;
 pub(crate) use queue::{Queue, QueueGuard, compile_region, cpu_time, process_time};
