@@ -56,6 +56,8 @@ pub fn run(config: RunConfig) -> Result<std::convert::Infallible, RunError> {
     }
     syscall::close_standard();
     let status = task.run();
-    task.leave();
+    if task.leave() {
+        thread::end_process(status);
+    }
     thread::end_thread(status)
 }

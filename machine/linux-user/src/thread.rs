@@ -244,8 +244,7 @@ fn thread_main(seed: Seed) {
     signal::set_host_mask(signal::host_mask(mask));
     let status = task.run();
     if task.leave() {
-        // The C library's way to end a last thread knows no status.
-        end_thread(status);
+        end_process(status);
     }
     drop(task);
     handler_stack.retire();
@@ -298,6 +297,13 @@ pub fn end_thread(status: i32) -> ! {
     // SAFETY: nothing of this thread is needed any more.
     unsafe { libc::syscall(libc::SYS_exit, status) };
     unreachable!("a thread went on after its end")
+}
+
+/// Ends this process, whatever threads of isomorph's own it still has: the guest's are gone, and
+/// the last one's status is the process's.
+pub fn end_process(status: i32) -> ! {
+    // SAFETY: nothing of this process is needed any more.
+    unsafe { libc::_exit(status) }
 }
 
 /// `exit(status)`: ends this thread.
