@@ -380,9 +380,13 @@ impl<G: Guest> Engine<G> {
         }
     }
 
-    /// Has the vCPUs look at the regions under trial soon; whether there are any.
-    pub(crate) fn ask_for_looks(&self) -> bool {
-        let inner = self.lock();
+    /// Has the vCPUs look at the regions under trial soon; whether there are any. `patience`: what
+    /// has not been decided by now stays, so that an idle guest is left alone.
+    pub(crate) fn ask_for_looks(&self, patience: bool) -> bool {
+        let mut inner = self.lock();
+        if !patience {
+            inner.blocks.settle_trials();
+        }
         let any = inner.blocks.any_trial();
         if any {
             self.looks.store(true, Ordering::SeqCst);
@@ -576,6 +580,7 @@ impl<G: Guest> ForkGuard<'_, G> {
         self.inner.vcpus.retain(|v| v.same(mine));
         self.engine.stop.store(false, Ordering::SeqCst);
         self.queue.orphaned();
+        self.inner.blocks.orphaned();
         self.engine.release_reservations();
         Ok(self.inner.blocks.code.unshare()?)
     }

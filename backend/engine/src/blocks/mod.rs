@@ -519,6 +519,7 @@ impl Blocks {
         let (Site { pc, space, .. }, landings) = (block.site, block.landings);
         let replaced = std::mem::replace(&mut block.region, NONE);
         self.targets.remove(pc, space);
+        self.regions.waiting.remove(&id);
         if replaced == NONE {
             table.remove(pc, space);
         } else {

@@ -372,6 +372,17 @@ impl Blocks {
         }
     }
 
+    /// In the child of a fork: nobody compiles what was to be compiled, and the measurements that
+    /// were under way are another process's.
+    pub fn orphaned(&mut self) {
+        for record in &mut self.regions.records {
+            if record.state == State::Pending {
+                record.state = State::Gone;
+            }
+        }
+        self.settle_trials();
+    }
+
     /// Whether region `region` is still wanted.
     pub fn is_pending(&mut self, region: u32) -> bool {
         let record = self.regions.get(region);

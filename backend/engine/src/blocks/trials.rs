@@ -163,6 +163,15 @@ impl Blocks {
         (gained, lost.into_iter().map(drop).collect())
     }
 
+    /// Ends every trial: the regions stay.
+    pub fn settle_trials(&mut self) {
+        for region in std::mem::take(&mut self.regions.trials) {
+            if let Some((id, _)) = self.regions.trial(region) {
+                self.cool(id);
+            }
+        }
+    }
+
     /// Whether any region is under trial.
     pub fn any_trial(&self) -> bool {
         !self.regions.trials.is_empty()

@@ -15,6 +15,8 @@ use std::time::Duration;
 const WAITING: usize = 64;
 /// How long a region under trial is left alone.
 const TRIAL: Duration = Duration::from_millis(2);
+/// How often it is looked at before it stays as it is.
+const LOOKS: u32 = 100;
 /// How long a thread waits for work before it ends.
 const IDLE: Duration = Duration::from_secs(2);
 
@@ -147,6 +149,7 @@ fn spawn(work: impl FnOnce() + Send + 'static) -> bool {
 fn work<G: Guest>(engine: &Weak<Engine<G>>, queue: &Queue) {
     let mut compiler = None;
     let mut trials = false;
+    let mut looks = 0;
     loop {
         let work = queue.next(trials);
         let Some(engine) = engine.upgrade() else {
@@ -159,7 +162,8 @@ fn work<G: Guest>(engine: &Weak<Engine<G>>, queue: &Queue) {
         let job = match work {
             Work::Compile(job) => job,
             Work::Look => {
-                trials = engine.ask_for_looks();
+                looks += 1;
+                trials = engine.ask_for_looks(looks < LOOKS);
                 continue;
             }
             Work::End => return,
@@ -194,6 +198,7 @@ fn work<G: Guest>(engine: &Weak<Engine<G>>, queue: &Queue) {
         engine.stats.region_ns.add(took.as_nanos() as u64);
         queue.done();
         trials = engine.any_trial();
+        looks = 0;
     }
 }
 
