@@ -335,6 +335,10 @@ impl<G: Guest> Engine<G> {
             Ok(formed) if formed.is_promising() => {
                 let entries = self.threshold();
                 self.budget.recorded(true);
+                for site in choice.covered().filter(|site| site.pc != pc) {
+                    inner.blocks.stop_counting(&self.table, site);
+                    self.forget(&inner.vcpus, site.pc);
+                }
                 return inner.blocks.keep(&self.table, choice, vcpu, entries);
             }
             Ok(_) => Refusal::NoGain,
@@ -412,9 +416,9 @@ impl<G: Guest> Engine<G> {
     fn look_at_trials(&self, inner: &mut Inner, vcpu: VcpuRef) {
         let (gained, lost) = inner.blocks.look_at_trials(&self.table, vcpu);
         (0..gained).for_each(|_| self.budget.tried(true));
-        for pc in lost {
+        for pcs in lost {
             self.budget.tried(false);
-            self.forget(&inner.vcpus, pc);
+            pcs.iter().for_each(|&pc| self.forget(&inner.vcpus, pc));
         }
         self.looks.store(inner.blocks.any_trial(), Ordering::SeqCst);
         self.regions_gone(inner);

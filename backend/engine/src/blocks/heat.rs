@@ -6,7 +6,6 @@
 //! known to be worth it: tier 1 has spent about as much time there as compiling takes. The time
 //! that a round took is kept: the region must be faster (`trials`).
 
-use super::regions::Covered;
 use super::trials::Pace;
 use super::{Blocks, Context, Edge, Leads, NONE};
 use crate::config::{Origin, Policy};
@@ -212,9 +211,14 @@ impl Blocks {
                 if !ran_out {
                     return Trip::Nothing;
                 }
+                if covered && terms.adaptive {
+                    // Control is here in the region's rounds, or tier 1 is as good.
+                    self.cool(id);
+                    vcpu.forget(self.blocks[id as usize].site.pc);
+                    return Trip::Nothing;
+                }
                 let longer = match covered {
-                    Covered::Pending => 1,
-                    Covered::Live => COVERED,
+                    true => COVERED,
                     _ if !terms.idle && !std::mem::replace(&mut c.waited, true) => LONGER - 1,
                     _ => 0,
                 };

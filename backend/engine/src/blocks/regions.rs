@@ -92,16 +92,6 @@ struct Record {
     covers: Vec<u64>,
 }
 
-/// Whether a block is part of a region.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Covered {
-    No,
-    /// Of one that is being compiled.
-    Pending,
-    /// Of one that can be entered, or is to be compiled once it is worth while.
-    Live,
-}
-
 /// The regions.
 #[derive(Debug)]
 pub(super) struct Regions {
@@ -151,27 +141,20 @@ impl Regions {
         self.records.get_mut(index as usize)
     }
 
-    /// Whether the block at `site` is part of a region.
-    pub fn covered(&self, site: Site) -> Covered {
-        let regions = self.pages.get(&(site.place >> PAGE_BITS));
+    /// Whether control is often in the block at `site` while it stays in a region, or in what is
+    /// to become one.
+    pub fn covered(&self, site: Site) -> bool {
         let waiting = self.waiting.values().any(|choice| {
             let head = choice.head;
             site.pc != head.pc && head.inside(site.pc).space == site.space && choice.covers(site.pc)
         });
-        let mut found = if waiting { Covered::Live } else { Covered::No };
-        for &region in regions.into_iter().flatten() {
-            let record = &self.records[(region - self.first) as usize];
-            let same = record.head.inside(site.pc).space == site.space;
-            if !same || !record.covers.contains(&site.pc) {
-                continue;
-            }
-            match record.state {
-                State::Pending => found = Covered::Pending,
-                State::Live(_) => return Covered::Live,
-                State::Gone => {}
-            }
-        }
-        found
+        let regions = self.pages.get(&(site.place >> PAGE_BITS));
+        waiting
+            || regions.into_iter().flatten().any(|&region| {
+                let record = &self.records[(region - self.first) as usize];
+                let same = record.head.inside(site.pc).space == site.space;
+                same && record.state != State::Gone && record.covers.contains(&site.pc)
+            })
     }
 
     fn add(&mut self, head: Site, spans: Vec<Span>, covers: Vec<u64>) -> u32 {
@@ -197,6 +180,15 @@ impl Regions {
             covers,
         });
         region
+    }
+
+    /// The blocks in which control is often while it stays in region `region`.
+    pub fn covers(&mut self, region: u32) -> Vec<Site> {
+        let record = self.get(region);
+        record.map_or(Vec::new(), |r| {
+            let sites = r.covers.iter().map(|&pc| r.head.inside(pc));
+            sites.collect()
+        })
     }
 
     /// The code of region `region`, and its trial, if both are there.

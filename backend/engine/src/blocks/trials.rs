@@ -141,9 +141,21 @@ fn uncounted(ns: f64) -> f64 {
 }
 
 impl Blocks {
+    /// Drops a region that is no faster than tier 1. Its blocks are not counted any more; where
+    /// they are is the result.
+    fn lose(&mut self, table: &BlockTable, region: u32) -> Vec<u64> {
+        let sites = self.regions.covers(region);
+        let pc = self.drop_region(table, region, Dropped::NoGain);
+        for &site in &sites {
+            self.stop_counting(table, site);
+        }
+        let covered = sites.into_iter().map(|site| site.pc);
+        covered.chain([pc]).collect()
+    }
+
     /// Looks at the regions that are under trial on `vcpu`, the caller's: how many are found
-    /// faster, and the entries of those that are not and are dropped.
-    pub fn look_at_trials(&mut self, table: &BlockTable, vcpu: VcpuRef) -> (usize, Vec<u64>) {
+    /// faster, and by region that is not and is dropped, what the jump caches are to forget.
+    pub fn look_at_trials(&mut self, table: &BlockTable, vcpu: VcpuRef) -> (usize, Vec<Vec<u64>>) {
         let (mut gained, mut lost) = (0, Vec::new());
         let mut going = std::mem::take(&mut self.regions.trials);
         going.retain(|&region| {
@@ -159,8 +171,8 @@ impl Blocks {
             false
         });
         self.regions.trials = going;
-        let drop = |region| self.drop_region(table, region, Dropped::NoGain);
-        (gained, lost.into_iter().map(drop).collect())
+        let lost = lost.into_iter().map(|region| self.lose(table, region));
+        (gained, lost.collect())
     }
 
     /// Ends every trial: the regions stay.
