@@ -281,8 +281,10 @@ impl<G: Guest> Engine<G> {
 
     /// Whether what runs from `site` on is worth recording now. If not, that is noted.
     fn may_record(&self, inner: &mut Inner, site: Site, vcpu: VcpuRef) -> bool {
-        let cx = self.context(&|_| {}, None);
-        if !inner.blocks.promises(&cx, site) {
+        let Inner { blocks, mail, .. } = &mut *inner;
+        let protect = |page| mail.iter().for_each(|vcpu| vcpu.protect(page));
+        let cx = self.context(&protect, None);
+        if !blocks.promises(&cx, site) {
             inner.blocks.stop_counting(&self.table, site);
             self.forget(&inner.vcpus, site.pc);
             self.stays(site.pc, &Refusal::NoGain);
@@ -329,9 +331,11 @@ impl<G: Guest> Engine<G> {
 
     /// Keeps a choice until it is worth while, or not.
     fn consider(&self, inner: &mut Inner, choice: Choice, vcpu: VcpuRef) {
-        let cx = self.context(&|_| {}, None);
         let pc = choice.head.pc;
-        let why = match inner.blocks.form(&cx, &choice) {
+        let Inner { blocks, mail, .. } = &mut *inner;
+        let protect = |page| mail.iter().for_each(|vcpu| vcpu.protect(page));
+        let cx = self.context(&protect, None);
+        let why = match blocks.form(&cx, &choice) {
             Ok(formed) if formed.is_promising() => {
                 let entries = self.threshold();
                 self.budget.recorded(true);

@@ -610,7 +610,8 @@ impl Blocks {
         for region in self.changed_regions(cx, range) {
             dropped(self.drop_region(cx.table, region, Dropped::CodeChanged));
         }
-        let mut empty = true;
+        let left = range.map(|(start, end)| self.regions.in_range(start, end));
+        let mut empty = left.is_none_or(|left| left.is_empty());
         for id in ids {
             let b = &self.blocks[id as usize];
             let (site, bytes, old) = (b.site, b.bytes, b.hash);

@@ -88,6 +88,8 @@ mod tests {
         let text = "a0 is 0x1, not 0x0\n[0x20008] is 0x2, not 0x0".to_owned();
         assert_eq!(compare(&got, &want), Some((1, text)));
         let (section, text) = compare(&want[..2 * BYTES], &want).expect("a difference");
-        assert_eq!((section, &text[..11]), (2, "13936 bytes"));
+        assert_eq!(section, 2);
+        let start = format!("{} bytes", 2 * BYTES);
+        assert!(text.starts_with(&start), "{text}");
     }
 }
