@@ -544,11 +544,13 @@ impl Blocks {
         let Some(record) = index.and_then(|n| self.regions.records.get(n as usize)) else {
             return;
         };
-        // SAFETY: the vCPU is stopped, and nobody else looks at its state or its fault.
-        let (fault, frame, state) =
-            unsafe { (&*vcpu.fault(), &*vcpu.frame(), &mut *vcpu.guest_bytes()) };
+        let recovery = &record.recovery;
         let offset = host - block.host;
-        record.recovery.restore(offset, &fault.regs, frame, state);
+        // SAFETY: the vCPU is stopped, and nobody else looks at its state or its fault.
+        unsafe {
+            let (fault, state) = (&*vcpu.fault(), &mut *vcpu.guest_bytes());
+            recovery.restore(offset, &fault.regs, &*vcpu.frame(), state);
+        }
     }
 
     /// Whether block `id` is the code of a region.
@@ -618,7 +620,10 @@ impl Blocks {
     pub(super) fn always<G: Guest>(&mut self, cx: &Context<'_, G>, id: u32) -> u32 {
         let site = self.blocks[id as usize].site;
         let reach = matches!(site.reach, Reach::Flat | Reach::Page) && !site.is_stepping();
-        let Some(mut compiler) = self.regions.compiler.take().filter(|_| reach) else {
+        if !reach {
+            return id;
+        }
+        let Some(mut compiler) = self.regions.compiler.take() else {
             return id;
         };
         let placed = self.region_at(cx, site, &mut compiler);

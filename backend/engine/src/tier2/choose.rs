@@ -17,6 +17,7 @@ const SPREAD: u64 = 1 << 30;
 const BLOCK_NS: f64 = 12.0;
 /// A block is covered that is met once in so many rounds of the head.
 const COVERED: u32 = 8;
+
 /// A block of a region to be.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ChosenBlock {

@@ -58,13 +58,8 @@ impl Queue {
             return false;
         }
         state.jobs.push_back(job);
-        if state.threads
-            < engine
-                .config
-                .tier2
-                .threads
-                .min(state.jobs.len() + state.threads)
-        {
+        let idle = state.threads.saturating_sub(state.working);
+        if state.threads < engine.config.tier2.threads && state.jobs.len() > idle {
             state.threads += 1;
             let (engine, queue) = (Arc::downgrade(engine), queue.clone());
             if !spawn(move || work(&engine, &queue)) {
