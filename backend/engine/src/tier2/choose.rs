@@ -4,6 +4,7 @@ use super::queue::{BLOCK_NS as COMPILED_NS, REGION_NS};
 use super::record::{Entered, Recording};
 use crate::config::{Origin, Refusal};
 use crate::site::{Reach, Site};
+use isomorph_softmmu::PAGE_SIZE;
 use std::collections::HashMap;
 
 /// Most blocks of a region.
@@ -145,8 +146,10 @@ fn routes(steps: &[Entered]) -> Vec<(u64, u64)> {
 }
 
 /// Whether the block at `pc` can be in a region that is entered at `head`.
-fn may_join(head: Site, pc: u64) -> bool {
-    let site = head.inside(pc);
-    let near = pc.abs_diff(head.pc) < SPREAD;
-    near && (head.reach == Reach::Flat || site.space == head.space)
+pub(super) fn may_join(head: Site, pc: u64) -> bool {
+    match head.reach {
+        Reach::Flat => pc.abs_diff(head.pc) < SPREAD,
+        // Another guest page can come to mean other memory at any time.
+        _ => pc / PAGE_SIZE == head.pc / PAGE_SIZE,
+    }
 }

@@ -1,6 +1,6 @@
 //! What a vCPU went through since a counter ran out.
 
-use super::choose::Choice;
+use super::choose::{Choice, may_join};
 use crate::blocks::Tripped;
 use crate::config::Refusal;
 use crate::site::Site;
@@ -48,7 +48,7 @@ impl Recording {
     /// Notes that the block at `site` is entered next. True if that is enough.
     pub fn step(&mut self, site: Site, computed: bool) -> bool {
         let head = self.head();
-        let inside = head.inside(site.pc).space == site.space;
+        let inside = may_join(head, site.pc) && head.inside(site.pc).space == site.space;
         self.steps.push(Entered {
             pc: site.pc,
             computed,

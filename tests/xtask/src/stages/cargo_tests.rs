@@ -48,12 +48,21 @@ fn verdict(outcome: &Outcome) -> Verdict {
 
 /// `cargo test --workspace`: unit tests, instruction rows, random programs, habits.
 pub fn tests(context: &Context) -> Result<Tally> {
-    let mut stage = Stage::begin("cargo");
+    tested(context, "cargo", "--workspace")
+}
+
+/// The tests of machines' processors alone.
+pub fn machine(context: &Context) -> Result<Tally> {
+    tested(context, "machine", "--package=isomorph-accel-tcg")
+}
+
+fn tested(context: &Context, name: &'static str, which: &str) -> Result<Tally> {
+    let mut stage = Stage::begin(name);
     let mut command = cargo(context.paths);
-    command.args(["test", "--workspace", "--no-fail-fast"]);
+    command.args(["test", which, "--no-fail-fast"]);
     command.env("ISOMORPH_TEST_CACHE", &context.paths.cache);
     command.env("ISOMORPH_QEMU", &context.reference.program);
-    if let Some(setting) = &context.options.jit {
+    if let Some(setting) = &context.emulator.jit {
         command.env(JIT, setting);
     }
     let outcome = process::run(&mut command, &[], LIMIT)?;

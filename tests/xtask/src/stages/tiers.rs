@@ -1,6 +1,6 @@
-//! Stages of user mode once more, with everything compiled by tier 2 or with what is a little warm.
+//! Stages once more, with everything compiled by tier 2 or with what is a little warm.
 
-use super::{Context, guest_c, qemu, sysroot, torture};
+use super::{Context, cargo_tests, guest_c, qemu, sysroot, torture};
 use crate::error::Result;
 use crate::report::Tally;
 
@@ -20,6 +20,7 @@ const ROWS: &[Row] = &[
     ("sysroot", sysroot::run, "", "tier2=64"),
     ("torture", torture::run, "2002", "tier2=always"),
     ("torture", torture::run, "", "tier2=64"),
+    ("machine", cargo_tests::machine, "", "tier2=always"),
 ];
 
 /// Runs all rows; with `--jit` there is nothing to repeat.
