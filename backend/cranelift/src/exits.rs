@@ -53,12 +53,23 @@ pub(crate) enum ExitKind {
     Call {
         target: u64,
         polled: bool,
-        ret: u64,
-        /// The return leads backward.
-        ret_polled: bool,
+        ret: Return,
     },
     /// Into the function at the payload.
-    CallInd { ret: u64, ret_polled: bool },
+    CallInd { ret: Return },
+}
+
+/// Where a call outside of the region returns to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Return {
+    /// To this pc, along an edge.
+    Edge {
+        pc: u64,
+        /// It leads backward.
+        polled: bool,
+    },
+    /// To another page, whose mapping may have changed meanwhile: through the jump cache.
+    Lookup,
 }
 
 impl Translate<'_> {
@@ -248,6 +259,14 @@ impl Translate<'_> {
         Ok(())
     }
 
+    fn return_to(&self, pc: u64) -> Return {
+        if self.leaves_page(pc) {
+            return Return::Lookup;
+        }
+        let polled = pc <= self.pc;
+        Return::Edge { pc, polled }
+    }
+
     pub(crate) fn call(&mut self, i: &Inst) -> Step {
         let Some(ret) = self.constant(i.a) else {
             return self.malformed();
@@ -257,10 +276,10 @@ impl Translate<'_> {
             self.go(target);
             return Ok(());
         }
-        let ret_polled = ret <= self.pc;
+        let ret = self.return_to(ret);
         if self.leaves_page(target) {
             let target = self.word(target);
-            self.leave(target, ExitKind::CallInd { ret, ret_polled });
+            self.leave(target, ExitKind::CallInd { ret });
             return Ok(());
         }
         let zero = self.word(0);
@@ -269,7 +288,6 @@ impl Translate<'_> {
             target,
             polled,
             ret,
-            ret_polled,
         };
         self.leave(zero, kind);
         Ok(())
@@ -282,8 +300,8 @@ impl Translate<'_> {
         let target = self.read(i.a, Type::I64)?;
         let joins = self.joins();
         self.go_to_join(target, &joins);
-        let ret_polled = ret <= self.pc;
-        self.leave(target, ExitKind::CallInd { ret, ret_polled });
+        let ret = self.return_to(ret);
+        self.leave(target, ExitKind::CallInd { ret });
         Ok(())
     }
 

@@ -11,7 +11,7 @@
 //! ```
 
 use crate::CompiledRegion;
-use crate::exits::ExitKind;
+use crate::exits::{ExitKind, Return};
 use isomorph_baseline::{Compiled, EdgeSite, Header, Landing, MapEntry, RBP_BIAS, Runtime};
 use std::mem::offset_of;
 
@@ -167,31 +167,37 @@ impl Placer<'_> {
     fn call(&mut self, from: u32, kind: ExitKind) {
         self.align(8, INT3);
         self.bind_here(from);
-        let (ret_pc, ret_polled) = match kind {
+        let ret = match kind {
             ExitKind::Call {
                 target,
                 polled,
                 ret,
-                ret_polled,
             } => {
                 let rel32 = self.with_rel32(&[CALL]);
                 self.edge(rel32, target, polled, true);
-                (ret, ret_polled)
+                ret
             }
-            ExitKind::CallInd { ret, ret_polled } => {
+            ExitKind::CallInd { ret } => {
                 self.stub_jump(&[CALL], self.rt.lookup);
-                (ret, ret_polled)
+                ret
             }
             _ => return,
+        };
+        let Return::Edge { pc, polled } = ret else {
+            return self.stub_jump(&[JMP], self.rt.lookup);
         };
         // cmp rax, [rip + cell]
         let cell = self.with_rel32(&[0x48, 0x3b, 0x05]);
         self.cells.push(cell);
-        self.out.landings.push(Landing { cell: 0, ret_pc });
+        let landing = Landing {
+            cell: 0,
+            ret_pc: pc,
+        };
+        self.out.landings.push(landing);
         self.stub_jump(&[0x0f, 0x85], self.rt.lookup);
         self.align(8, NOP);
         let rel32 = self.with_rel32(&[JMP]);
-        self.edge(rel32, ret_pc, ret_polled, false);
+        self.edge(rel32, pc, polled, false);
     }
 
     fn edge_stubs(&mut self, first_edge: u32) {

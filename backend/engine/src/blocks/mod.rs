@@ -472,10 +472,16 @@ impl Blocks {
         self.blocks[e.source as usize].site.inside(e.target)
     }
 
-    /// True if the target of edge `edge` must be looked up.
+    /// True if the target of edge `edge` must be looked up: what is there is known for the page of
+    /// the block alone.
     pub fn is_loose(&self, edge: u32) -> bool {
-        let source = self.edges[edge as usize].source;
-        matches!(self.blocks[source as usize].site.reach, Reach::Once { .. })
+        let e = &self.edges[edge as usize];
+        let site = &self.blocks[e.source as usize].site;
+        match site.reach {
+            Reach::Flat => false,
+            Reach::Page | Reach::Pair(_) => e.target / PAGE_SIZE != site.pc / PAGE_SIZE,
+            Reach::Once { .. } => true,
+        }
     }
 
     fn link<G: Guest>(&mut self, cx: &Context<'_, G>, edge: u32, to: u32) {

@@ -271,6 +271,13 @@ impl Bench {
         Self::new(Setup::default())
     }
 
+    /// As `supervisor`, with this setting of the hot tier.
+    pub fn with_policy(policy: Policy) -> Self {
+        let mut setup = Setup::default();
+        setup.tier2.policy = policy;
+        Self::new(setup)
+    }
+
     pub fn machine() -> Self {
         Self::new(Setup {
             level: 3,

@@ -2,6 +2,7 @@
 
 use crate::asm::*;
 use crate::bench::*;
+use isomorph_engine::Policy;
 
 const VA: u64 = 0x4012_3000;
 // (Its pages share nothing with those of RAM in filters and caches.)
@@ -125,6 +126,42 @@ fn an_instruction_across_two_pages_follows_both() {
             want.extend([FETCH_PAGE, entry, entry]);
             assert_eq!(bench.log(), want, "{whole} {entry:#x}");
         }
+    }
+}
+
+#[test]
+fn a_call_at_a_pages_end_returns_to_the_next_page_as_it_is_then() {
+    const ROUNDS: u64 = 200_000;
+    let [first, second, third, callee] = [0, 1, 2, 3].map(|n| DATA + n * 0x2000);
+    for policy in [Policy::Off, Policy::Hot(Some(8)), Policy::Always] {
+        let mut bench = Bench::with_policy(policy);
+        let root = bench.root();
+        bench.map(root, VA, first, RX | ACCESSED);
+        bench.map(root, VA + 0x5000, callee, RX | ACCESSED);
+        let back = |step| [addi(A2, A2, step), jalr(ZERO, A5, 0)];
+        // Behind the page of the call there is other code.
+        for (at, step) in [(first, 1000), (second, 1), (third, 2)] {
+            let code = back(step).map(u32::to_le_bytes);
+            bench.put(at, &code.concat());
+        }
+        let caller = [addi(A5, RA, 0), addi(A4, A4, 1), jalr(RA, A3, 0)];
+        bench.put(first + 0xff4, &caller.map(u32::to_le_bytes).concat());
+        bench.put(callee, &RET.to_le_bytes());
+        let entry = bench.leaf(root, VA + 0x1000);
+        paged(&bench, root, |asm| {
+            asm.li(A2, 0).li(A4, 0).li(A3, VA + 0x5000);
+            for place in [second, third] {
+                remap(asm, entry, place, RX | ACCESSED, VA + 0x1000);
+                let again = asm.label();
+                asm.li(A1, ROUNDS).li(A0, VA + 0xff4).bind(again);
+                asm.w(&[jalr(RA, A0, 0), addi(A1, A1, -1)]);
+                asm.bne(A1, ZERO, again);
+                note(asm, A2);
+            }
+            note(asm, A4);
+        });
+        bench.run();
+        assert_eq!(bench.log(), [1, 3, 2].map(|n| n * ROUNDS), "{policy:?}");
     }
 }
 
