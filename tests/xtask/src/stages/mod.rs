@@ -98,8 +98,11 @@ pub const STAGES: &[StageEntry] = &[
 /// Stages that run no guest themselves, so that they need neither inputs nor the release build.
 const HOST_ONLY: &[&str] = &["fmt", "clippy", "fuzz"];
 
-/// Stages that boot machines, whose guests are other inputs than user mode's.
+/// Stages that boot machines alone, whose guests are other inputs than user mode's.
 const MACHINES: &[&str] = &["boot", "disk"];
+
+/// The stage that does both.
+const BOTH: &str = "tiers";
 
 /// Runs the wanted stages; `false` if any test failed.
 pub fn run(paths: &Paths, options: &Options) -> Result<bool> {
@@ -110,8 +113,9 @@ pub fn run(paths: &Paths, options: &Options) -> Result<bool> {
     };
     no_core_files()?;
     let programs = any(|name| !HOST_ONLY.contains(&name) && !MACHINES.contains(&name));
-    let machines = any(|name| MACHINES.contains(&name));
-    let context = context(paths, options, programs, machines, wanted("disk"))?;
+    let machines = any(|name| MACHINES.contains(&name) || name == BOTH);
+    let disk = wanted("disk") || wanted(BOTH);
+    let context = context(paths, options, programs, machines, disk)?;
     let mut total = Tally::default();
     for (name, stage) in STAGES {
         if wanted(name) {

@@ -1,6 +1,6 @@
 //! Stages once more, with everything compiled by tier 2 or with what is a little warm.
 
-use super::{Context, cargo_tests, guest_c, qemu, sysroot, torture};
+use super::{Context, boot, cargo_tests, disk, guest_c, qemu, sysroot, torture};
 use crate::error::Result;
 use crate::report::Tally;
 
@@ -21,6 +21,8 @@ const ROWS: &[Row] = &[
     ("torture", torture::run, "2002", "tier2=always"),
     ("torture", torture::run, "", "tier2=64"),
     ("machine", cargo_tests::machine, "", "tier2=always"),
+    ("boot", boot::run, "2 CPUs", "tier2=64"),
+    ("disk", disk::run, "2 CPUs", "tier2=64"),
 ];
 
 /// Runs all rows; with `--jit` there is nothing to repeat.
