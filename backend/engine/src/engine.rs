@@ -330,13 +330,14 @@ impl<G: Guest> Engine<G> {
     }
 
     /// Keeps a choice until it is worth while, or not.
-    fn consider(&self, inner: &mut Inner, choice: Choice, vcpu: VcpuRef) {
+    fn consider(&self, inner: &mut Inner, mut choice: Choice, vcpu: VcpuRef) {
         let pc = choice.head.pc;
         let Inner { blocks, mail, .. } = &mut *inner;
         let protect = |page| mail.iter().for_each(|vcpu| vcpu.protect(page));
         let cx = self.context(&protect, None);
         let why = match blocks.form(&cx, &choice) {
             Ok(formed) if formed.is_promising() => {
+                choice.insns = formed.insns();
                 let entries = self.threshold();
                 self.budget.recorded(true);
                 for site in choice.covered().filter(|site| site.pc != pc) {

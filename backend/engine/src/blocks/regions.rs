@@ -12,10 +12,10 @@ use crate::config::{Config, Dropped, Observer, Origin, Part, Policy, Refusal, Re
 use crate::memory::VcpuRef;
 use crate::site::{CodeAt, Reach, Site};
 use crate::table::BlockTable;
-use crate::tier2::{Choice, Mix, compile_region};
+use crate::tier2::{Choice, ChosenBlock, Mix, Way, behind, compile_region};
 use isomorph_baseline::Layout;
 use isomorph_cranelift::{CompiledRegion, Compiler, Floats, Recovery};
-use isomorph_frontend::{CodeSource, Guest, translate_block};
+use isomorph_frontend::{CodeSource, Guest, Limits, translate_block};
 use isomorph_ir::{Op, OpFlags, Region};
 use isomorph_softmmu::PAGE_SIZE;
 use std::collections::{BTreeMap, HashMap};
@@ -235,7 +235,23 @@ pub(crate) struct Formed {
     parts: Vec<Part>,
 }
 
+/// A block of a region as it is formed.
+struct Piece {
+    ir: isomorph_ir::Block,
+    span: Span,
+    part: Part,
+    /// The ways out of it that were seen, and perhaps out of what was before it.
+    ways: Vec<Way>,
+    /// Computed jumps or returns lead to it.
+    computed: bool,
+}
+
 impl Formed {
+    /// Guest instructions in it.
+    pub fn insns(&self) -> u32 {
+        self.ir.blocks.iter().map(|block| block.insns).sum()
+    }
+
     /// Whether it is likely to be faster than tier 1.
     pub fn is_promising(&self) -> bool {
         let mut mix = Mix::default();
@@ -253,60 +269,114 @@ impl Blocks {
         cx: &Context<'_, G>,
         choice: &Choice,
     ) -> Result<Formed, Refusal> {
+        let mut pieces = self.pieces(cx, choice);
+        let head = pieces.iter().position(|p| p.part.pc == choice.head.pc);
+        let head = head.ok_or(Refusal::NoCycle)?;
+        if let Some(why) = refused(cx.config, &pieces[head].ir) {
+            return Err(why);
+        }
+        pieces.swap(0, head);
+        pieces.retain(|piece| refused(cx.config, &piece.ir).is_none());
+        let mut ir = Region::default();
+        for (n, from) in pieces.iter().enumerate() {
+            if from.computed {
+                ir.joins.push(n);
+            }
+            for way in from.ways.iter().filter(|way| way.computed) {
+                let to = pieces.iter().position(|p| p.part.pc == way.to);
+                ir.routes.extend(to.map(|to| (n, to)));
+            }
+        }
+        if ir.routes.is_empty() && choice.recorded != 0 {
+            ir.joins.clear();
+        }
         let mut formed = Formed {
-            ir: Region::default(),
+            ir,
             spans: Vec::new(),
             parts: Vec::new(),
         };
-        for block in &choice.blocks {
-            // What may reach into the next page is looked up each time.
-            let last_whole = PAGE_SIZE - G::INSN_MAX;
-            if choice.head.reach == Reach::Page && block.pc % PAGE_SIZE > last_whole {
-                continue;
-            }
-            let site = choice.head.inside(block.pc).stepping();
-            let (span, bytes) = self.translate_part(cx, site);
-            let ir = self.builder.block();
-            if let Some(why) = refused(cx.config, ir) {
-                if formed.ir.blocks.is_empty() {
-                    return Err(why);
-                }
-                continue;
-            }
-            let here = formed.ir.blocks.len();
-            if block.computed {
-                formed.ir.joins.push(here);
-            }
-            formed.ir.blocks.push(ir.clone());
-            formed.spans.push(span);
-            formed.parts.push(Part {
-                pc: block.pc,
-                bytes,
-                visits: block.visits,
-            });
-        }
-        let place = |pc: u64| formed.ir.blocks.iter().position(|b| b.pc == pc);
-        let routes = choice.routes.iter();
-        formed.ir.routes = routes
-            .filter_map(|&(from, to)| Some((place(from)?, place(to)?)))
-            .collect();
-        if formed.ir.routes.is_empty() && choice.recorded != 0 {
-            formed.ir.joins.clear();
+        for piece in pieces {
+            formed.ir.blocks.push(piece.ir);
+            formed.spans.push(piece.span);
+            formed.parts.push(piece.part);
         }
         Ok(formed)
+    }
+
+    /// The blocks of `choice`, by address, none of which goes on into the next one, or behind the
+    /// last exit that was seen to be taken.
+    fn pieces<G: Guest>(&mut self, cx: &Context<'_, G>, choice: &Choice) -> Vec<Piece> {
+        let mut order = choice.blocks.clone();
+        order.sort_by_key(|block| block.pc);
+        let mut pieces = Vec::new();
+        // What was seen of a block is true of what it goes on into, too.
+        let (mut ways, mut visits) = (Vec::new(), 0);
+        for (n, block) in order.iter().enumerate() {
+            ways.extend(choice.ways.iter().filter(|way| way.from == block.pc));
+            visits += block.visits;
+            let next = order.get(n + 1).map(|next| next.pc);
+            let mut piece = self.piece(cx, choice, block, next);
+            let exit = piece.ir.insts.last().filter(|i| i.op == Op::Exit);
+            let goes_on = exit.is_some_and(|i| Some(i.pc()) == next);
+            if let Some(end) = behind(&piece.ir, &ways).filter(|_| !goes_on) {
+                piece = self.piece(cx, choice, block, Some(end));
+            }
+            piece.part.visits = visits;
+            piece.ways.clone_from(&ways);
+            if !goes_on {
+                ways.clear();
+                visits = 0;
+            }
+            // What may reach into the next page is looked up each time.
+            let last_whole = PAGE_SIZE - G::INSN_MAX;
+            if choice.head.reach == Reach::Flat || block.pc % PAGE_SIZE <= last_whole {
+                pieces.push(piece);
+            }
+        }
+        pieces
+    }
+
+    /// A block of `choice`, as far as the instruction at `end`.
+    fn piece<G: Guest>(
+        &mut self,
+        cx: &Context<'_, G>,
+        choice: &Choice,
+        block: &ChosenBlock,
+        end: Option<u64>,
+    ) -> Piece {
+        let site = choice.head.inside(block.pc).stepping();
+        let room = end.map_or(u64::MAX, |end| end.wrapping_sub(block.pc));
+        let (span, bytes) = self.translate_part(cx, site, room);
+        Piece {
+            ir: self.builder.block().clone(),
+            span,
+            part: Part {
+                pc: block.pc,
+                bytes,
+                visits: 0,
+            },
+            ways: Vec::new(),
+            computed: block.computed,
+        }
     }
 
     /// Whether a region that begins at `site` may be faster than tier 1, as far as that block
     /// tells.
     pub fn promises<G: Guest>(&mut self, cx: &Context<'_, G>, site: Site) -> bool {
-        self.translate_part(cx, site.stepping());
+        self.translate_part(cx, site.stepping(), u64::MAX);
         let mut mix = Mix::default();
         mix.add(self.builder.block(), 1);
         mix.is_promising() && refused(cx.config, self.builder.block()).is_none()
     }
 
-    /// Translates the block at `site` into the builder; what it was made of.
-    fn translate_part<G: Guest>(&mut self, cx: &Context<'_, G>, site: Site) -> (Span, Vec<u8>) {
+    /// Translates the block at `site` into the builder, as far as instructions begin in `room`
+    /// bytes; what it was made of.
+    fn translate_part<G: Guest>(
+        &mut self,
+        cx: &Context<'_, G>,
+        site: Site,
+        room: u64,
+    ) -> (Span, Vec<u8>) {
         site.places().for_each(|place| cx.note_code(place));
         let source = cx.code_at(site);
         // As in `translate`: what was there before counts.
@@ -314,6 +384,10 @@ impl Blocks {
         let have = source.read(site.pc, &mut before);
         before.truncate(have);
         let limits = site.limits(cx.config);
+        let limits = Limits {
+            span: limits.span.min(room),
+            ..limits
+        };
         translate_block(
             cx.guest,
             &mut self.builder,
@@ -661,7 +735,7 @@ impl Blocks {
         let mut next = 0;
         while let Some(block) = choice.blocks.get(next) {
             let site = head.inside(block.pc).stepping();
-            self.translate_part(cx, site);
+            self.translate_part(cx, site, u64::MAX);
             for inst in &self.builder.block().insts {
                 if choice.blocks.len() >= ALWAYS_BLOCKS {
                     break;

@@ -1,6 +1,7 @@
 //! Which of the recorded blocks become a region.
 
-use super::queue::{BLOCK_NS as COMPILED_NS, REGION_NS};
+use super::cut::Way;
+use super::queue::{INSN_NS as COMPILED_NS, REGION_NS};
 use super::record::{Entered, Recording};
 use crate::config::{Origin, Refusal};
 use crate::site::{Reach, Site};
@@ -34,12 +35,14 @@ pub(crate) struct Choice {
     pub head: Site,
     pub origin: Origin,
     pub blocks: Vec<ChosenBlock>,
-    /// Computed jumps and returns that were seen: from the block at one address to that at another.
-    pub routes: Vec<(u64, u64)>,
+    /// The ways out of its blocks that were seen, each once.
+    pub ways: Vec<Way>,
     /// Blocks that were recorded.
     pub recorded: u32,
     /// How often the head was among them.
     pub rounds: u32,
+    /// Guest instructions in it, once that is known.
+    pub insns: u32,
 }
 
 impl Choice {
@@ -54,15 +57,16 @@ impl Choice {
             head,
             origin,
             blocks,
-            routes: Vec::new(),
+            ways: Vec::new(),
             recorded: 0,
             rounds: 0,
+            insns: 0,
         }
     }
 
     /// Nanoseconds that compiling it is expected to take.
     pub fn cost_ns(&self) -> f64 {
-        REGION_NS + COMPILED_NS * self.blocks.len() as f64
+        REGION_NS + COMPILED_NS * f64::from(self.insns)
     }
 
     /// Whether control does little else than going round in what was recorded, if a round takes
@@ -129,20 +133,25 @@ impl Choice {
             head,
             origin: recording.tripped.origin,
             blocks,
-            routes: routes(&steps[..=last]),
+            ways: ways(&steps[..=last]),
             recorded: steps.len() as u32,
             rounds: rounds as u32,
+            insns: 0,
         })
     }
 }
 
-/// The computed jumps among steps, each once.
-fn routes(steps: &[Entered]) -> Vec<(u64, u64)> {
-    let pairs = steps.windows(2).filter(|w| w[1].computed);
-    let mut routes: Vec<(u64, u64)> = pairs.map(|w| (w[0].pc, w[1].pc)).collect();
-    routes.sort_unstable();
-    routes.dedup();
-    routes
+/// The ways from one block to the next among steps, each once.
+fn ways(steps: &[Entered]) -> Vec<Way> {
+    let pairs = steps.windows(2).map(|w| Way {
+        from: w[0].pc,
+        to: w[1].pc,
+        computed: w[1].computed,
+    });
+    let mut ways: Vec<Way> = pairs.collect();
+    ways.sort_unstable();
+    ways.dedup();
+    ways
 }
 
 /// Whether the block at `pc` can be in a region that is entered at `head`.

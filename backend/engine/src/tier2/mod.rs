@@ -8,12 +8,14 @@
 
 mod budget;
 mod choose;
+mod cut;
 mod gain;
 mod queue;
 mod record;
 
 pub(crate) use budget::Budget;
-pub(crate) use choose::Choice;
+pub(crate) use choose::{Choice, ChosenBlock};
+pub(crate) use cut::{Way, behind};
 pub(crate) use gain::Mix;
 pub(crate) use queue::{Queue, QueueGuard, compile_region, cpu_time, process_time};
 pub(crate) use record::Recording;

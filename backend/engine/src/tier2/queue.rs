@@ -231,9 +231,9 @@ pub(crate) fn compile_region<G: Guest>(
 }
 
 /// What compiling a region takes, about, in nanoseconds, however small it is.
-pub(crate) const REGION_NS: f64 = 600_000.0;
-/// What each block of it takes: some ten instructions of 12 µs.
-pub(crate) const BLOCK_NS: f64 = 120_000.0;
+pub(crate) const REGION_NS: f64 = 400_000.0;
+/// What each guest instruction of it takes.
+pub(crate) const INSN_NS: f64 = 15_000.0;
 
 /// CPU time of this thread.
 pub(crate) fn cpu_time() -> Duration {
