@@ -152,7 +152,7 @@ impl Accelerator for Translator {
         let sbi = |line: Arc<dyn CharBackend>| -> Arc<dyn Firmware<HartState>> {
             Sbi::new(isomorph_sbi::Services {
                 harts: board.config().harts as u32,
-                life: life.clone(),
+                life,
                 memory: board.space().clone(),
                 console: Arc::new(DebugConsole {
                     line,
@@ -164,7 +164,6 @@ impl Accelerator for Translator {
             time: board.time().clone(),
             firmware: console.map(sbi),
             clock,
-            life: life.clone(),
         });
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Weak};
 
-use isomorph_machine::{Clock, Deadline};
+use isomorph_machine::{Clock, ClockWatch, Deadline};
 
 use crate::system::config::RtcBase;
 
@@ -62,6 +62,10 @@ impl Clock for Calendar {
 
     fn set_running(&self, running: bool) {
         self.clock.set_running(running);
+    }
+
+    fn watch(&self, watch: Weak<dyn ClockWatch>) {
+        self.clock.watch(watch);
     }
 }
 

@@ -5,7 +5,7 @@ use crate::time::Time;
 use crate::vcpu::TcgVcpu;
 use isomorph_engine::{Config, Engine, EngineError, Snapshot};
 use isomorph_frontend::SystemGuest;
-use isomorph_machine::{Accel, AccelError, Clock, Firmware, Life, Timebase, Vcpu, VcpuConfig};
+use isomorph_machine::{Accel, AccelError, Clock, Firmware, Timebase, Vcpu, VcpuConfig};
 use isomorph_softmmu::AddressSpace;
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -22,8 +22,6 @@ pub struct Services<G: SystemGuest> {
     pub time: Arc<Timebase>,
     /// What timers go by.
     pub clock: Arc<dyn Clock>,
-    /// Pauses and ends.
-    pub life: Arc<Life>,
     /// What answers the guest's environment calls, if that is not guest code.
     pub firmware: Option<Arc<dyn Firmware<G::State>>>,
 }
@@ -71,7 +69,6 @@ impl<G: SystemGuest> Tcg<G> {
         let Services {
             time,
             clock,
-            life,
             firmware,
         } = services;
         let time = Time::new(time, clock.clone());
@@ -84,7 +81,6 @@ impl<G: SystemGuest> Tcg<G> {
             let all: std::sync::Weak<All<G>> = Arc::downgrade(&self.all);
             time.keep(all);
             time.resync();
-            life.watch(self.all.clone());
         }
     }
 

@@ -3,7 +3,7 @@
 use crate::time::{Listener, Time};
 use isomorph_engine::{Engine, Mailbox};
 use isomorph_frontend::{SystemGuest, TimeScale};
-use isomorph_machine::{Everyone, LifeWatch, Peers, RunState, Work};
+use isomorph_machine::{Everyone, Peers, Work};
 use isomorph_softmmu::ViewWatch;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
@@ -46,17 +46,6 @@ impl<G: SystemGuest> All<G> {
 impl<G: SystemGuest> ViewWatch for All<G> {
     fn view_changed(&self) {
         self.each(|vcpu| vcpu.flush());
-    }
-}
-
-impl<G: SystemGuest> LifeWatch for All<G> {
-    fn state_changed(&self, state: RunState) {
-        // Time stood still while the machine was paused.
-        if state == RunState::Running
-            && let Some(time) = self.time.get()
-        {
-            time.resync();
-        }
     }
 }
 

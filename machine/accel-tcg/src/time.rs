@@ -2,7 +2,7 @@
 
 use isomorph_engine::host_ticks;
 use isomorph_frontend::TimeScale;
-use isomorph_machine::{Clock, Deadline, TimeWatch, Timebase};
+use isomorph_machine::{Clock, ClockWatch, Deadline, TimeWatch, Timebase};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -35,12 +35,20 @@ pub(crate) trait Listener: Send + Sync {
     fn scale_changed(&self, scale: TimeScale);
 }
 
+/// How the time is read.
+#[derive(Default)]
+struct Reads {
+    scale: TimeScale,
+    /// Ticks at which it stands, while the machine's clock does.
+    stopped: Option<u64>,
+}
+
 /// The scale in force and how it is kept true.
 pub(crate) struct Time {
     base: Arc<Timebase>,
     clock: Arc<dyn Clock>,
     start: Reading,
-    scale: Mutex<TimeScale>,
+    reads: Mutex<Reads>,
     key: u64,
     me: Weak<Self>,
     listener: Mutex<Option<Weak<dyn Listener>>>,
@@ -79,11 +87,11 @@ impl Time {
             base,
             clock,
             start,
-            scale: Mutex::default(),
+            reads: Mutex::default(),
             listener: Mutex::new(None),
         });
         let now = Reading::now();
-        *lock(&time.scale) = through(time.true_rate(now), now.raw, time.base.ticks());
+        lock(&time.reads).scale = through(time.true_rate(now), now.raw, time.base.ticks());
         time
     }
 
@@ -91,6 +99,7 @@ impl Time {
     pub fn keep(&self, listener: Weak<dyn Listener>) {
         *lock(&self.listener) = Some(listener);
         self.base.watch(self.me.clone());
+        self.clock.watch(self.me.clone());
         self.rearm();
     }
 
@@ -111,12 +120,14 @@ impl Time {
 
     /// The scale in force.
     pub fn scale(&self) -> TimeScale {
-        *lock(&self.scale)
+        lock(&self.reads).scale
     }
 
     /// Ticks now.
     pub fn ticks(&self) -> u64 {
-        self.scale().of(host_ticks())
+        let reads = lock(&self.reads);
+        let stopped = reads.stopped;
+        stopped.unwrap_or_else(|| reads.scale.of(host_ticks()))
     }
 
     /// Nanoseconds of virtual time when the counter reaches `ticks`.
@@ -129,17 +140,20 @@ impl Time {
     }
 
     /// Brings the scale back to the machine's clock: by running a little faster or slower for the
-    /// next second, or at once if they are far apart (time was set, or stood still).
+    /// next second, or at once if they are far apart (time was set).
     pub fn resync(&self) {
+        let mut reads = lock(&self.reads);
+        if reads.stopped.is_some() {
+            return;
+        }
         let now = Reading::now();
         let want = self.base.ticks();
         let frequency = self.base.frequency();
         let rate = self.true_rate(now);
-        let mut scale = lock(&self.scale);
-        let have = scale.of(now.raw);
+        let have = reads.scale.of(now.raw);
         let far = frequency / (1_000_000_000 / JUMP_NS);
         let apart = want.wrapping_sub(have) as i64;
-        *scale = if apart.unsigned_abs() > far {
+        reads.scale = if apart.unsigned_abs() > far {
             through(rate, now.raw, want)
         } else {
             // In a second of `frequency` ticks, `apart` more of them.
@@ -147,17 +161,42 @@ impl Time {
             let rate = (i128::from(rate) + more).clamp(1, i128::from(u64::MAX)) as u64;
             through(rate, now.raw, have)
         };
-        let scale = *scale;
+        self.tell(&reads);
+    }
+
+    /// Tells of the scale, with the lock held: each listener ends with the newest one.
+    fn tell(&self, reads: &Reads) {
         let listener = lock(&self.listener).as_ref().and_then(Weak::upgrade);
         if let Some(listener) = listener {
-            listener.scale_changed(scale);
+            listener.scale_changed(reads.scale);
         }
     }
 }
 
 impl TimeWatch for Time {
     fn time_set(&self) {
+        if let Some(stopped) = &mut lock(&self.reads).stopped {
+            *stopped = self.base.ticks();
+        }
         self.resync();
+    }
+}
+
+impl ClockWatch for Time {
+    /// Goes on from the ticks at which it stopped, which differ from the clock's by what the
+    /// scale was to make good: at the clock's it could have gone back.
+    fn running_changed(&self, running: bool) {
+        let mut reads = lock(&self.reads);
+        let raw = host_ticks();
+        match reads.stopped {
+            None if !running => reads.stopped = Some(reads.scale.of(raw)),
+            Some(ticks) if running => {
+                reads.stopped = None;
+                reads.scale = through(reads.scale.multiplier, raw, ticks);
+                self.tell(&reads);
+            }
+            _ => {}
+        }
     }
 }
 
@@ -198,5 +237,39 @@ mod tests {
         base.set(1 << 40);
         time.resync();
         assert!(time.ticks() >> 40 == 1);
+    }
+
+    #[test]
+    fn time_stops_with_the_clock_and_goes_on_from_there() {
+        const PAUSE: Duration = Duration::from_millis(50);
+        let clock = HostClock::new().expect("a thread");
+        let base = Timebase::new(clock.clone(), 10_000_000);
+        let time = Time::new(base.clone(), clock.clone());
+        time.keep(Weak::<Nobody>::new());
+        // Ahead of the clock, but not so far that it jumps.
+        lock(&time.reads).scale.offset += 50_000;
+        let (start, before) = (Instant::now(), time.ticks());
+        clock.set_running(false);
+        let stopped = time.ticks();
+        assert!(stopped >= before);
+        std::thread::sleep(PAUSE);
+        time.expired();
+        assert_eq!(time.ticks(), stopped);
+        clock.set_running(true);
+        let after = time.ticks();
+        assert!(after >= stopped);
+        let ran = start.elapsed().saturating_sub(PAUSE).as_nanos() / 100;
+        assert!(u128::from(after - before) <= ran + 1000, "{ran}");
+        clock.set_running(false);
+        base.set(1 << 40);
+        assert_eq!(time.ticks(), base.ticks());
+        clock.set_running(true);
+        assert_eq!(time.ticks() >> 40, 1);
+    }
+
+    struct Nobody;
+
+    impl Listener for Nobody {
+        fn scale_changed(&self, _: TimeScale) {}
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -11,6 +11,12 @@ pub trait Deadline: Send + Sync {
     /// The time that was asked for has come, or has been passed. Called on the clock's thread
     /// with no lock held; may ask for the next one.
     fn expired(&self);
+}
+
+/// Who counts time by other means than the clock, and has to stop and go on with it.
+pub trait ClockWatch: Send + Sync {
+    /// Virtual time has stopped, or goes on. Called by [`Clock::set_running`]; do not wait here.
+    fn running_changed(&self, running: bool);
 }
 
 /// A source of time.
@@ -28,8 +34,12 @@ pub trait Clock: Send + Sync + fmt::Debug {
     /// A key that nobody else has.
     fn new_key(&self) -> u64;
 
-    /// Stops or goes on with virtual time.
+    /// Stops or goes on with virtual time, which never goes back by it. Nobody who reads it by
+    /// other means runs meanwhile.
     fn set_running(&self, running: bool);
+
+    /// Calls `watch` whenever virtual time stops or goes on from now on.
+    fn watch(&self, watch: Weak<dyn ClockWatch>);
 }
 
 /// What has been asked for, soonest first is a search: a machine has a handful of timers.
@@ -72,20 +82,25 @@ fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
+/// How virtual time follows the host's, in nanoseconds.
+#[derive(Clone, Copy)]
+enum Pace {
+    /// It runs, so far behind.
+    Behind(u64),
+    /// It stands at this.
+    Stopped(u64),
+}
+
 /// The host's time, with a thread that waits for deadlines.
 pub struct HostClock {
     armed: Mutex<Armed>,
     changed: Condvar,
     keys: AtomicU64,
     start: Instant,
-    /// Nanoseconds since `start` that virtual time stood still.
-    lost: AtomicU64,
-    /// What virtual time is while it stands still; [`RUNS`] otherwise.
-    stopped: AtomicU64,
+    /// A lock, so that nobody has read a later time than that at which it stops.
+    pace: RwLock<Pace>,
+    watches: Mutex<Vec<Weak<dyn ClockWatch>>>,
 }
-
-/// [`HostClock::stopped`] of a clock that runs.
-const RUNS: u64 = u64::MAX;
 
 impl fmt::Debug for HostClock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -104,8 +119,8 @@ impl HostClock {
             changed: Condvar::new(),
             keys: AtomicU64::new(0),
             start: Instant::now(),
-            lost: AtomicU64::new(0),
-            stopped: AtomicU64::new(RUNS),
+            pace: RwLock::new(Pace::Behind(0)),
+            watches: Mutex::default(),
         });
         let weak = Arc::downgrade(&clock);
         thread::Builder::new()
@@ -114,11 +129,27 @@ impl HostClock {
         Ok(clock)
     }
 
+    fn pace(&self) -> Pace {
+        *self.pace.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Stops or goes on; false if it did so before.
+    fn change_pace(&self, running: bool) -> bool {
+        let mut pace = self.pace.write().unwrap_or_else(PoisonError::into_inner);
+        let host = nanos(self.start.elapsed());
+        *pace = match *pace {
+            Pace::Stopped(at) if running => Pace::Behind(host.saturating_sub(at)),
+            Pace::Behind(lost) if !running => Pace::Stopped(host.saturating_sub(lost)),
+            _ => return false,
+        };
+        true
+    }
+
     /// Waits for the next deadline, but never long, so that a dropped clock's thread ends.
     fn wait_once(&self) -> bool {
         const LONGEST: Duration = Duration::from_secs(1);
         let mut armed = lock(&self.armed);
-        let running = self.stopped.load(Ordering::Acquire) == RUNS;
+        let running = matches!(self.pace(), Pace::Behind(_));
         let now = self.virtual_ns();
         let due = if running {
             armed.take_due(now)
@@ -142,12 +173,10 @@ impl HostClock {
 
 impl Clock for HostClock {
     fn virtual_ns(&self) -> u64 {
-        match self.stopped.load(Ordering::Acquire) {
-            RUNS => {
-                let lost = self.lost.load(Ordering::Acquire);
-                nanos(self.start.elapsed()).saturating_sub(lost)
-            }
-            stopped => stopped,
+        let pace = self.pace.read().unwrap_or_else(PoisonError::into_inner);
+        match *pace {
+            Pace::Behind(lost) => nanos(self.start.elapsed()).saturating_sub(lost),
+            Pace::Stopped(at) => at,
         }
     }
 
@@ -177,18 +206,24 @@ impl Clock for HostClock {
     }
 
     fn set_running(&self, running: bool) {
-        // The lock keeps two callers apart, and the waiting thread from missing the change.
+        // The lock keeps the waiting thread from missing the change.
         let armed = lock(&self.armed);
-        let stopped = self.stopped.load(Ordering::Acquire);
-        if running && stopped != RUNS {
-            let lost = nanos(self.start.elapsed()).saturating_sub(stopped);
-            self.lost.store(lost, Ordering::Release);
-            self.stopped.store(RUNS, Ordering::Release);
-        } else if !running && stopped == RUNS {
-            self.stopped.store(self.virtual_ns(), Ordering::Release);
-        }
+        let changed = self.change_pace(running);
         drop(armed);
+        if !changed {
+            return;
+        }
         self.changed.notify_one();
+        let mut watches = lock(&self.watches);
+        watches.retain(|watch| watch.strong_count() != 0);
+        let watches = watches.clone();
+        for watch in watches.iter().filter_map(Weak::upgrade) {
+            watch.running_changed(running);
+        }
+    }
+
+    fn watch(&self, watch: Weak<dyn ClockWatch>) {
+        lock(&self.watches).push(watch);
     }
 }
 
@@ -244,6 +279,8 @@ impl Clock for ManualClock {
     }
 
     fn set_running(&self, _: bool) {}
+
+    fn watch(&self, _: Weak<dyn ClockWatch>) {}
 }
 
 #[cfg(test)]

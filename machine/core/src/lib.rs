@@ -20,7 +20,7 @@ mod timebase;
 mod watchdog;
 
 pub use accel::{Accel, AccelError, Exit, Kick, RegisterBlob, Registers, Vcpu, VcpuConfig, VcpuId};
-pub use clock::{Clock, Deadline, HostClock, ManualClock};
+pub use clock::{Clock, ClockWatch, Deadline, HostClock, ManualClock};
 pub use device::Device;
 pub use firmware::{After, Everyone, Firmware, Peers, Work};
 pub use irq::{IrqLatch, IrqLine, IrqSink};

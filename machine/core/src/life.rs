@@ -38,7 +38,7 @@ pub enum Reset {
 pub enum RunState {
     /// vCPUs run.
     Running,
-    /// vCPUs stand still, and so does virtual time.
+    /// vCPUs come to stand still, and with the last of them virtual time.
     Paused,
     /// vCPUs stand still until the machine has been reset.
     Resetting(Reset),

@@ -210,6 +210,8 @@ enum News {
 
 struct Book {
     desks: Vec<Desk>,
+    /// Virtual time runs, and so may vCPUs.
+    time_runs: bool,
     /// The first failure of a vCPU's thread.
     failure: Option<RunError>,
 }
@@ -226,6 +228,7 @@ impl Book {
         };
         Self {
             desks: ids.into_iter().map(desk).collect(),
+            time_runs: false,
             failure: None,
         }
     }
@@ -263,14 +266,24 @@ impl Floor {
     /// Makes time and waiting threads see what the life is now.
     fn follow_life(&self) {
         // Under the lock, and from the life itself: two changes may be told in any order.
-        let _book = lock(&self.book);
-        let state = self.life.state();
-        let runs = matches!(state, RunState::Running | RunState::Resetting(_));
-        if let (RunState::Running, Some(watchdog)) = (state, &self.watchdog) {
+        let mut book = lock(&self.book);
+        if let (RunState::Running, Some(watchdog)) = (self.life.state(), &self.watchdog) {
             watchdog.start();
         }
-        self.clock.set_running(runs);
+        self.set_time(&mut book);
         self.changed.notify_all();
+    }
+
+    /// Time goes on before the first vCPU does, and stops when none runs any more: one that saw
+    /// it after it stopped would see it go back.
+    fn set_time(&self, book: &mut Book) {
+        book.time_runs = match self.life.state() {
+            RunState::Running | RunState::Resetting(_) => true,
+            RunState::Paused | RunState::Shutdown(_) => {
+                book.time_runs && !book.all(|desk| desk.standing || desk.left)
+            }
+        };
+        self.clock.set_running(book.time_runs);
     }
 
     fn kick_all(&self) {
@@ -316,6 +329,7 @@ impl Floor {
             book.failure.get_or_insert(error);
         }
         book.desks[index].left = true;
+        self.set_time(&mut book);
         drop(book);
         self.changed.notify_all();
         if failed {
@@ -378,10 +392,11 @@ impl Floor {
             if let Some(config) = &desk.reset {
                 return Order::Reset(config.clone());
             }
-            if state == RunState::Running && !desk.finished {
+            if state == RunState::Running && !desk.finished && book.time_runs {
                 return Order::Run;
             }
-            desk.standing = true;
+            book.desks[index].standing = true;
+            self.set_time(&mut book);
             self.changed.notify_all();
             book = self.wait(book);
         }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::accel::{Accel, RegisterBlob, Registers};
-use crate::clock::HostClock;
+use crate::clock::{ClockWatch, HostClock};
 use crate::irq::{IrqLatch, IrqSink};
 use crate::life::Reset;
 use crate::scripted::{Scripted, Step};
@@ -288,31 +288,61 @@ fn a_panic_ends_all() {
     assert!(message.contains("on purpose"), "{message}");
 }
 
+/// How many vCPUs run when time stops or goes on.
+struct Census {
+    running: Arc<AtomicUsize>,
+    seen: Mutex<Vec<(bool, usize)>>,
+}
+
+impl ClockWatch for Census {
+    fn running_changed(&self, time_runs: bool) {
+        lock(&self.seen).push((time_runs, self.running.load(Ordering::Acquire)));
+    }
+}
+
 #[test]
-fn time_stands_still_in_a_pause() {
+fn time_stands_still_in_a_pause_and_nobody_runs_without_it() {
     let bench = bench(2);
     let (life, clock) = (bench.life.clone(), bench.clock.clone());
     let running = bench.running.clone();
-    let runner = bench.fakes(Fake::until_kicked).start_paused();
+    let census = Arc::new(Census {
+        running: running.clone(),
+        seen: Mutex::default(),
+    });
+    let weak: Weak<Census> = Arc::downgrade(&census);
+    clock.watch(weak);
+    let late = |vcpu: &Fake| {
+        let exit = vcpu.until_kicked();
+        thread::sleep(Duration::from_millis(u64::from(vcpu.id) * 10));
+        exit
+    };
+    let runner = bench.fakes(late).start_paused();
     let user = thread::spawn(move || {
         let wait_for = |count| {
             while running.load(Ordering::Acquire) != count {
                 thread::sleep(Duration::from_millis(1));
             }
         };
-        for _ in 0..3 {
-            wait_for(0);
-            assert!(life.resume());
-            wait_for(2);
-            assert!(life.pause());
+        let stands = || {
             let then = clock.virtual_ns();
             thread::sleep(Duration::from_millis(2));
-            assert_eq!(clock.virtual_ns(), then);
+            clock.virtual_ns() == then
+        };
+        for _ in 0..3 {
+            while !stands() {}
+            wait_for(0);
+            assert!(stands());
+            assert!(life.resume());
+            wait_for(2);
+            assert!(!stands());
+            assert!(life.pause());
         }
         life.shutdown(Shutdown::Host);
     });
     assert_eq!(runner.run().expect("an end").why, Shutdown::Host);
     user.join().expect("no panic");
+    let want: Vec<_> = (0..7).map(|change| (change % 2 == 1, 0)).collect();
+    assert_eq!(*lock(&census.seen), want);
 }
 
 #[test]

@@ -240,7 +240,6 @@ impl Bench {
         tcg.connect(Services {
             time: time.clone(),
             clock: clock.clone(),
-            life: life.clone(),
             firmware: setup.firmware,
         });
         let vcpus: Vec<_> = (0..setup.harts)
