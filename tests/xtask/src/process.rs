@@ -62,7 +62,18 @@ pub fn tail(text: &[u8], lines: usize) -> String {
     all[all.len().saturating_sub(lines)..].join("\n")
 }
 
-/// Runs `command` to its end, at most for `limit`, feeding it `stdin`.
+/// A time limit on this machine: `ISOMORPH_PATIENCE` times as long. It is for machines that are
+/// slow or busy, and for settings that make guests slow.
+pub fn patient(limit: Duration) -> Duration {
+    let times = std::env::var("ISOMORPH_PATIENCE").ok();
+    limit
+        * times
+            .and_then(|times| times.parse().ok())
+            .unwrap_or(1)
+            .max(1)
+}
+
+/// Runs `command` to its end, at most for `limit` (see [`patient`]), feeding it `stdin`.
 pub fn run(command: &mut Command, stdin: &[u8], limit: Duration) -> Result<Outcome> {
     let program = command.get_program().to_string_lossy().into_owned();
     let failed = |source| Error::Spawn {
@@ -87,7 +98,7 @@ pub fn run(command: &mut Command, stdin: &[u8], limit: Duration) -> Result<Outco
         // A program that ends before it has read its input closes the pipe; that is its right.
         thread::spawn(move || drop(pipe.write_all(&bytes)));
     }
-    let (status, timed_out) = wait(&mut child, limit).map_err(failed)?;
+    let (status, timed_out) = wait(&mut child, patient(limit)).map_err(failed)?;
     let stdout = receive(&stdout, child.id());
     let stderr = receive(&stderr, child.id());
     Ok(Outcome {

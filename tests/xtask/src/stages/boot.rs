@@ -3,6 +3,7 @@
 use super::{Context, machine_emulator};
 use crate::boot::{self, BootOptions, Failure, Files, MARKER, Promise};
 use crate::error::Result;
+use crate::process::patient;
 use crate::report::{Stage, Tally, Verdict};
 
 /// One boot: its name and its options on the command line of `cargo xtask boot riscv64`.
@@ -91,7 +92,11 @@ fn controls(
 pub fn options(words: &str) -> Result<BootOptions> {
     let line = format!("riscv64 {TIMEOUT} {words}");
     let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
-    BootOptions::parse(&words)
+    let options = BootOptions::parse(&words)?;
+    Ok(BootOptions {
+        timeout: patient(options.timeout),
+        ..options
+    })
 }
 
 /// Boots once under the emulator under test.

@@ -74,7 +74,8 @@ fn compare(context: &Context, case: &Case, guest: &Sandbox, native: &Sandbox) ->
     let (expected, _) = perform(context, case, "native", native, NATIVE_LIMIT)?;
     let (found, outcome) = perform(context, case, "guest", guest, limit)?;
     if outcome.timed_out {
-        return Ok(Verdict::Fail(format!("timed out after {} s", case.timeout)));
+        let seconds = process::patient(limit).as_secs();
+        return Ok(Verdict::Fail(format!("timed out after {seconds} s")));
     }
     Ok(Verdict::expect(expected == found, || {
         let mut why = difference(&expected, &found);
