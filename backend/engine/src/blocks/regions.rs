@@ -233,6 +233,7 @@ pub(crate) struct Formed {
     ir: Region,
     spans: Vec<Span>,
     parts: Vec<Part>,
+    mix: Mix,
 }
 
 /// A block of a region as it is formed.
@@ -244,6 +245,8 @@ struct Piece {
     ways: Vec<Way>,
     /// Computed jumps or returns lead to it.
     computed: bool,
+    /// How often its last jump led elsewhere than the time before.
+    fickle: u32,
 }
 
 impl Formed {
@@ -254,11 +257,7 @@ impl Formed {
 
     /// Whether it is likely to be faster than tier 1.
     pub fn is_promising(&self) -> bool {
-        let mut mix = Mix::default();
-        for (block, part) in self.ir.blocks.iter().zip(&self.parts) {
-            mix.add(block, part.visits);
-        }
-        mix.is_promising()
+        self.mix.is_promising()
     }
 }
 
@@ -294,8 +293,11 @@ impl Blocks {
             ir,
             spans: Vec::new(),
             parts: Vec::new(),
+            mix: Mix::default(),
         };
         for piece in pieces {
+            let Piece { ir, part, .. } = &piece;
+            formed.mix.add(ir, part.visits, piece.fickle);
             formed.ir.blocks.push(piece.ir);
             formed.spans.push(piece.span);
             formed.parts.push(piece.part);
@@ -310,10 +312,11 @@ impl Blocks {
         order.sort_by_key(|block| block.pc);
         let mut pieces = Vec::new();
         // What was seen of a block is true of what it goes on into, too.
-        let (mut ways, mut visits) = (Vec::new(), 0);
+        let (mut ways, mut visits, mut fickle) = (Vec::new(), 0, 0);
         for (n, block) in order.iter().enumerate() {
             ways.extend(choice.ways.iter().filter(|way| way.from == block.pc));
             visits += block.visits;
+            fickle += block.fickle;
             let next = order.get(n + 1).map(|next| next.pc);
             let mut piece = self.piece(cx, choice, block, next);
             let exit = piece.ir.insts.last().filter(|i| i.op == Op::Exit);
@@ -321,11 +324,11 @@ impl Blocks {
             if let Some(end) = behind(&piece.ir, &ways).filter(|_| !goes_on) {
                 piece = self.piece(cx, choice, block, Some(end));
             }
-            piece.part.visits = visits;
+            (piece.part.visits, piece.fickle) = (visits, fickle);
             piece.ways.clone_from(&ways);
             if !goes_on {
                 ways.clear();
-                visits = 0;
+                (visits, fickle) = (0, 0);
             }
             // What may reach into the next page is looked up each time.
             let last_whole = PAGE_SIZE - G::INSN_MAX;
@@ -357,6 +360,7 @@ impl Blocks {
             },
             ways: Vec::new(),
             computed: block.computed,
+            fickle: 0,
         }
     }
 
@@ -365,7 +369,7 @@ impl Blocks {
     pub fn promises<G: Guest>(&mut self, cx: &Context<'_, G>, site: Site) -> bool {
         self.translate_part(cx, site.stepping(), u64::MAX);
         let mut mix = Mix::default();
-        mix.add(self.builder.block(), 1);
+        mix.add(self.builder.block(), 1, 0);
         mix.is_promising() && refused(cx.config, self.builder.block()).is_none()
     }
 

@@ -27,6 +27,8 @@ pub(crate) struct ChosenBlock {
     /// Computed jumps or returns lead to it.
     pub computed: bool,
     pub visits: u32,
+    /// How often a computed jump led from it elsewhere than the last time.
+    pub fickle: u32,
 }
 
 /// The blocks of a region to be, the entry first.
@@ -52,6 +54,7 @@ impl Choice {
             pc: head.pc,
             computed: false,
             visits: 0,
+            fickle: 0,
         }];
         Self {
             head,
@@ -100,6 +103,7 @@ impl Choice {
                 pc,
                 computed,
                 visits: 0,
+                fickle: 0,
             });
         }
     }
@@ -120,10 +124,12 @@ impl Choice {
                 pc: step.pc,
                 computed: false,
                 visits: 0,
+                fickle: 0,
             });
             block.visits += 1;
             block.computed |= step.computed;
         }
+        note_fickle(&steps[..=last], &mut found);
         let least = (last / SHARE) as u32;
         let mut blocks: Vec<ChosenBlock> = found.into_values().collect();
         blocks.retain(|b| b.pc == head.pc || (b.visits > least && may_join(head, b.pc)));
@@ -138,6 +144,18 @@ impl Choice {
             rounds: rounds as u32,
             insns: 0,
         })
+    }
+}
+
+/// Counts the computed jumps that led elsewhere than the last one from the same block.
+fn note_fickle(steps: &[Entered], found: &mut HashMap<u64, ChosenBlock>) {
+    let mut last = HashMap::new();
+    for pair in steps.windows(2).filter(|w| w[1].computed) {
+        let before = last.insert(pair[0].pc, pair[1].pc);
+        let block = found.get_mut(&pair[0].pc);
+        if let Some(block) = block.filter(|_| before.is_some_and(|pc| pc != pair[1].pc)) {
+            block.fickle += 1;
+        }
     }
 }
 

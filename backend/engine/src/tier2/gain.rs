@@ -5,7 +5,7 @@
 //! and where code works on registers more than on memory: before a memory access, what the access
 //! would show and nothing needs any more has to be written.
 
-use isomorph_ir::{Block, JumpKind, Op};
+use isomorph_ir::{Block, Inst, JumpKind, Op};
 
 /// What the operations of a recording are.
 #[derive(Clone, Copy, Debug, Default)]
@@ -17,23 +17,31 @@ pub(crate) struct Mix {
     accesses: u64,
     /// Divisions, which need no detour in tier 1.
     divisions: u64,
+    /// Returns to elsewhere than the last time, which the host foretells in tier 1.
+    fickle: u64,
 }
 
 /// Accesses among a thousand operations that a region bears, and how many more for each computed
 /// jump among them (docs/jit.md).
-const ACCESSES: u64 = 140;
+const ACCESSES: u64 = 260;
 const ACCESSES_PER_JUMP: u64 = 6;
 /// Divisions among a thousand operations that a region bears.
 const DIVISIONS: u64 = 5;
+/// As `DIVISIONS`, of returns to elsewhere than the last time.
+const FICKLE: u64 = 10;
 
 impl Mix {
-    /// Adds a block that was recorded `visits` times.
-    pub fn add(&mut self, block: &Block, visits: u32) {
+    /// Adds a block that was recorded `visits` times, from which the way led elsewhere than before
+    /// `fickle` times.
+    pub fn add(&mut self, block: &Block, visits: u32, fickle: u32) {
         let visits = u64::from(visits);
+        if block.insts.iter().any(|i| is_return(i)) {
+            self.fickle += u64::from(fickle);
+        }
         for inst in &block.insts {
             let kind = match inst.op {
                 Op::InsnStart | Op::Nop => continue,
-                Op::Jump if inst.aux == JumpKind::Ret as u8 => &mut 0,
+                Op::Jump if is_return(inst) => &mut 0,
                 Op::Jump | Op::CallInd => &mut self.computed,
                 Op::Load | Op::Store => &mut self.accesses,
                 Op::DivS | Op::DivU | Op::RemS | Op::RemU => &mut self.divisions,
@@ -47,14 +55,19 @@ impl Mix {
     /// Whether a region is likely to be faster than tier 1.
     pub fn is_promising(&self) -> bool {
         let bears = ACCESSES * self.ops / 1000 + ACCESSES_PER_JUMP * self.computed;
-        self.accesses <= bears && self.divisions * 1000 <= DIVISIONS * self.ops
+        let few = |n: u64, most: u64| n * 1000 <= most * self.ops;
+        self.accesses <= bears && few(self.divisions, DIVISIONS) && few(self.fickle, FICKLE)
     }
+}
+
+fn is_return(inst: &Inst) -> bool {
+    inst.op == Op::Jump && inst.aux == JumpKind::Ret as u8
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use isomorph_ir::{Inst, Type};
+    use isomorph_ir::Type;
 
     fn block(ops: &[Op]) -> Block {
         Block {
@@ -67,12 +80,27 @@ mod tests {
     fn memory_counts_against_and_computed_jumps_count_for_a_region() {
         let promising = |ops: &[Op]| {
             let mut mix = Mix::default();
-            mix.add(&block(ops), 100);
+            mix.add(&block(ops), 100, 0);
             mix.is_promising()
         };
         assert!(promising(&[Op::Add, Op::Xor, Op::ExitIf, Op::Exit]));
         assert!(!promising(&[Op::Load, Op::Add, Op::Exit]));
         assert!(promising(&[Op::Load, Op::Add, Op::Jump]));
         assert!(!promising(&[Op::DivS, Op::Add, Op::Exit]));
+    }
+
+    #[test]
+    fn returns_that_cannot_be_foretold_count_against_a_region() {
+        let mut returns = block(&[Op::Add, Op::Add, Op::Add, Op::Jump]);
+        returns.insts[3].aux = JumpKind::Ret as u8;
+        let promising = |block: &Block, fickle| {
+            let mut mix = Mix::default();
+            mix.add(block, 100, fickle);
+            mix.is_promising()
+        };
+        assert!(promising(&returns, 2));
+        assert!(!promising(&returns, 50));
+        returns.insts[3].aux = 0;
+        assert!(promising(&returns, 50));
     }
 }
