@@ -1,6 +1,7 @@
 //! The sub-commands of `isomorph`.
 
 use std::ffi::{OsStr, OsString};
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -21,7 +22,7 @@ pub fn main(arguments: &[OsString]) -> Result<ExitCode, CliError> {
         .try_get_matches_from(arguments)
     {
         Ok(matches) => matches,
-        Err(usage) => usage.exit(),
+        Err(usage) => return tell_usage(&usage),
     };
     match matches.subcommand() {
         Some(("run", matches)) => run(matches),
@@ -44,6 +45,16 @@ pub fn main(arguments: &[OsString]) -> Result<ExitCode, CliError> {
         // clap requires one of the above.
         _ => Err(CliError::NoProgram),
     }
+}
+
+/// Help and version, which were asked for, on standard output; else what is wrong.
+fn tell_usage(usage: &clap::Error) -> Result<ExitCode, CliError> {
+    let told = usage.print().and_then(|()| std::io::stdout().flush());
+    if !usage.use_stderr() {
+        told.map_err(CliError::Output)?;
+    }
+    // clap's statuses are 0 and 2.
+    Ok(ExitCode::from(usage.exit_code() as u8))
 }
 
 fn command() -> Command {

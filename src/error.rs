@@ -57,7 +57,7 @@ pub enum CliError {
     #[error("cannot write to standard output")]
     Output(#[source] std::io::Error),
     /// No guest program.
-    #[error("no program to run was named")]
+    #[error("no program to run was named; --help shows how")]
     NoProgram,
     /// The guest could not be started.
     #[error(transparent)]

@@ -72,6 +72,8 @@ fn output_that_nobody_takes_is_an_error() {
     for arguments in [
         ["binfmt", "--print"].as_slice(),
         &["run", "-d", "help"],
+        &["--help"],
+        &["--version"],
         &["demo"],
     ] {
         let full = std::fs::OpenOptions::new()
