@@ -172,14 +172,16 @@ fn no_interrupt_is_lost() {
             asm.bne(A2, A3, again);
         });
         let running = bench.start();
-        let begin = Instant::now();
         for n in 0..COUNT {
             pins.set_irq(SEI, true);
-            while seen.load(Ordering::SeqCst) <= n && begin.elapsed() < Duration::from_secs(10) {
+            // On a busy host each may take its time.
+            let begin = Instant::now();
+            while seen.load(Ordering::SeqCst) <= n {
+                let waited = begin.elapsed();
+                assert!(waited < Duration::from_secs(10), "{n} is lost, {wait}");
                 std::thread::yield_now();
             }
         }
-        assert_eq!(seen.load(Ordering::SeqCst), COUNT, "{wait}");
         bench.join(running);
         assert_eq!(bench.stat(0, "interrupts"), COUNT);
     }
