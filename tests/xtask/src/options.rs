@@ -40,7 +40,8 @@ Stages: fmt clippy cargo demo page perf guest-c qemu sysroot debian torture cras
 
 ISOMORPH_SEED repeats a run of `random` or `flow`; ISOMORPH_PROGRAMS says how many programs
 `flow` has (400), ISOMORPH_SECTIONS (0..8) which parts of them, ISOMORPH_BLOCKS (50) their size.
-ISOMORPH_FUZZ_SECONDS says how long each target of `fuzz` runs (60).
+ISOMORPH_RUNS says how often `stress` runs each of its programs (200), ISOMORPH_FUZZ_SECONDS how
+long each target of `fuzz` runs (60).
 ISOMORPH_PATIENCE (1) is how many times as long every time limit is, for slow or busy machines and
 for tier2=always.
 

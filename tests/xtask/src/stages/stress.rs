@@ -3,6 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
+use super::random::setting;
 use super::{Context, existing, scratch};
 use crate::error::{AtPath, Error, Result};
 use crate::inputs;
@@ -11,8 +12,8 @@ use crate::process;
 use crate::report::{Stage, Tally, Verdict};
 use crate::sandbox::Sandbox;
 
-/// How often each program runs.
-const RUNS: usize = 200;
+/// How often each program runs, unless `ISOMORPH_RUNS` says.
+const RUNS: u64 = 200;
 
 /// Per run.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -65,7 +66,8 @@ pub fn run(context: &Context) -> Result<Tally> {
         if !context.options.wants(name) {
             continue;
         }
-        let runs = pool::map(&[(); RUNS], |()| {
+        let runs = vec![(); setting("ISOMORPH_RUNS").unwrap_or(RUNS) as usize];
+        let runs = pool::map(&runs, |()| {
             let mut command = sandbox.command(&folder, &format!("/usr/bin/{}", words[0]));
             process::run(command.args(&words[1..]), stdin.as_bytes(), LIMIT)
         });
