@@ -19,11 +19,12 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Entries of a bank.
 pub const TLB_ENTRIES: usize = 2048;
-/// Tag of an empty entry.
-pub const TAG_INVALID: u64 = 1;
+/// Tag of an empty entry. Like every mark in a tag it lies above the bits in which a misaligned
+/// address differs from an aligned one: what generated code compares tags with may have those set.
+pub const TAG_INVALID: u64 = 1 << 11;
 /// In a tag: the translation is known, but the access must take the slow path (registers of a
 /// device, a page with translated code, a page whose dirty mark is clear).
-pub const TAG_SLOW: u64 = 2;
+pub const TAG_SLOW: u64 = 1 << 10;
 
 const PAGE_MASK: u64 = !(PAGE_SIZE - 1);
 /// Flushes of more pages than this look at every entry instead of at every page.

@@ -26,7 +26,8 @@ pub const RESERVE_LEN: usize = 4096;
 /// Bytes of an entry of the software TLB: three tags, then host address minus guest address.
 ///
 /// A tag is the page's address if the entry permits the access without the slow path; anything
-/// else has a bit of 0–11 set.
+/// else has a bit of 4–11 set (bits 0–3 may be set in a misaligned address that it is compared
+/// with).
 pub const TLB_ENTRY_LEN: usize = 32;
 /// Offset of a TLB entry's tag for loads.
 pub const TLB_READ: usize = 0;

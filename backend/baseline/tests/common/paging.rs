@@ -41,6 +41,9 @@ thread_local! {
     static SLOW: RefCell<Slow> = RefCell::default();
 }
 
+/// In a tag: no access without the slow path.
+const MARK: u64 = 1 << 10;
+
 /// The TLB of the thread's one machine.
 pub struct Paging {
     entries: Box<[u64; ENTRIES * WORDS]>,
@@ -52,7 +55,7 @@ pub struct Paging {
 
 impl Paging {
     pub fn new(m: &mut Machine) -> Self {
-        let entries = Box::new([1; ENTRIES * WORDS]);
+        let entries = Box::new([MARK; ENTRIES * WORDS]);
         // SAFETY: the header is initialised and no code runs.
         let header = unsafe { &mut *m.header() };
         header.tlb = entries.as_ptr() as usize;
@@ -76,7 +79,7 @@ impl Paging {
 
     /// Empties the TLB; accesses to the page of `fault` fault.
     pub fn clear(&mut self, fault: Option<u64>) {
-        self.entries.fill(1);
+        self.entries.fill(MARK);
         self.publish(fault);
     }
 
@@ -101,8 +104,8 @@ impl Paging {
 fn fill(entries: &mut [u64], address: u64, host: u64, (read, write): (bool, bool)) {
     let entry = &mut entries[(address >> 12) as usize % ENTRIES * WORDS..][..WORDS];
     let page = address & !0xfff;
-    entry[TLB_READ / 8] = if read { page } else { page | 2 };
-    entry[TLB_WRITE / 8] = if write { page } else { page | 2 };
+    entry[TLB_READ / 8] = if read { page } else { page | MARK };
+    entry[TLB_WRITE / 8] = if write { page } else { page | MARK };
     entry[TLB_ADDEND / 8] = addend(host, address);
 }
 

@@ -186,6 +186,24 @@ fn misaligned_atomics_know_loads_from_stores() {
 }
 
 #[test]
+fn low_bits_of_an_address_are_no_tag_of_the_tlb() {
+    let (mut bench, root) = two_pages();
+    // The page is known, and takes the slow path.
+    for low in 1..4 {
+        let at = DEVICE + low;
+        let insns = [lw(A3, A0, 4 - low as i32), amoadd(2, A2, A1, A0)];
+        let causes = [(1, STORE_MISALIGNED, at)];
+        assert_eq!(raised(&mut bench, root, at, &insns), causes);
+    }
+    // Nothing is known of the page.
+    for low in 1..8 {
+        let insns = [amoadd(3, A2, A1, A0)];
+        let causes = [(0, STORE_MISALIGNED, low)];
+        assert_eq!(raised(&mut bench, root, low, &insns), causes);
+    }
+}
+
+#[test]
 fn registers_of_devices() {
     let (mut bench, root) = two_pages();
     let at = DEVICE + PATTERN as u64;
