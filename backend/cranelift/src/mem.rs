@@ -4,6 +4,7 @@ use crate::locate;
 use crate::translate::{Step, TRUSTED, Translate};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{self, BlockArg, InstBuilder, MemFlagsData, Value, types};
+use cranelift_frontend::{FunctionBuilder, Variable};
 use isomorph_baseline::{Header, MemKind, Memory, TLB_ADDEND, TLB_READ, TLB_WRITE};
 use isomorph_ir::{Inst, MemOp, Op, Order, TrapKind, Type};
 use std::mem::offset_of;
@@ -49,6 +50,46 @@ impl Access {
             (!0xfff, n - 1)
         }
     }
+}
+
+/// A tag of no page (see [`isomorph_baseline::TLB_ENTRY_LEN`]).
+const NO_PAGE: i64 = 1 << 11;
+
+/// What is known of the page of an access for those that follow it.
+#[derive(Clone, Copy)]
+pub(crate) struct Page {
+    /// As in the TLB.
+    tag: Variable,
+    addend: Variable,
+}
+
+impl Page {
+    /// That of no access.
+    pub(crate) fn none(f: &mut FunctionBuilder<'_>) -> Self {
+        let (tag, addend) = (f.declare_var(types::I64), f.declare_var(types::I64));
+        let none = f.ins().iconst(types::I64, NO_PAGE);
+        f.def_var(tag, none);
+        f.def_var(addend, none);
+        Self { tag, addend }
+    }
+}
+
+/// Whether the page of an access is known.
+struct Probe {
+    hit: Value,
+    how: How,
+}
+
+enum How {
+    /// By an entry of the TLB, whose tag is at `at`; `page` is what is noted of it.
+    Entry {
+        entry: Value,
+        at: i32,
+        tag: Value,
+        page: Option<Page>,
+    },
+    /// Since an access before was in it.
+    Page(Page),
 }
 
 /// The CLIF type of what an access moves.
@@ -99,22 +140,14 @@ impl Translate<'_> {
             self.check_aligned(access, address);
             return fast(self, address);
         };
-        let index_mask = ((1_i64 << bits.min(12)) - 1) << 5;
-        let index = self.f.ins().ushr_imm_u(address, 7);
-        let index = self.f.ins().band_imm_s(index, index_mask);
-        let entries = self.header_word(offset_of!(Header, tlb));
-        let entry = self.f.ins().iadd(entries, index);
-        let (keep, last) = access.keep();
-        let tag = self.offset(address, last);
-        let tag = self.f.ins().band_imm_s(tag, keep);
-        let at = if access.writes() { TLB_WRITE } else { TLB_READ };
-        let known = self.f.ins().load(types::I64, TRUSTED, entry, at as i32);
-        let hit = self.f.ins().icmp(IntCC::Equal, tag, known);
+        let probe = match self.probed_before(access) {
+            Some((page, last)) => self.probe_page(access, address, page, last),
+            None => self.probe(access, address, bits),
+        };
         let (near, far) = (self.f.create_block(), self.cold_block());
-        self.f.ins().brif(hit, near, &[], far, &[]);
+        self.f.ins().brif(probe.hit, near, &[], far, &[]);
         self.f.switch_to_block(near);
-        let at = TLB_ADDEND as i32;
-        let addend = self.f.ins().load(types::I64, TRUSTED, entry, at);
+        let addend = self.addend(&probe);
         let host = self.f.ins().iadd(address, addend);
         let result = fast(self, host)?;
         let done = self.f.create_block();
@@ -126,6 +159,7 @@ impl Translate<'_> {
         self.f.ins().jump(done, &args);
         self.f.switch_to_block(far);
         let slow = self.slow_path(access, address, values);
+        self.reload(&probe);
         let args: Vec<BlockArg> = result
             .into_iter()
             .map(|value| {
@@ -136,6 +170,93 @@ impl Translate<'_> {
         self.f.ins().jump(done, &args);
         self.f.switch_to_block(done);
         Ok(joined)
+    }
+
+    /// Looks a page up in the software TLB.
+    fn probe(&mut self, access: Access, address: Value, bits: u32) -> Probe {
+        let index_mask = ((1_i64 << bits.min(12)) - 1) << 5;
+        let index = self.f.ins().ushr_imm_u(address, 7);
+        let index = self.f.ins().band_imm_s(index, index_mask);
+        let entries = self.header_word(offset_of!(Header, tlb));
+        let entry = self.f.ins().iadd(entries, index);
+        let (keep, last) = access.keep();
+        let tag = self.offset(address, last);
+        let tag = self.f.ins().band_imm_s(tag, keep);
+        let at = if access.writes() { TLB_WRITE } else { TLB_READ };
+        let known = self.f.ins().load(types::I64, TRUSTED, entry, at as i32);
+        let hit = self.f.ins().icmp(IntCC::Equal, tag, known);
+        let page = self.pages.get(&self.at).copied();
+        let how = How::Entry {
+            entry,
+            at: at as i32,
+            tag,
+            page,
+        };
+        Probe { hit, how }
+    }
+
+    /// Compares the page of byte `last` with that of an access before.
+    fn probe_page(&mut self, access: Access, address: Value, page: Page, last: i64) -> Probe {
+        let tag = self.offset(address, last);
+        let tag = self.f.ins().band_imm_s(tag, access.keep().0);
+        let known = self.f.use_var(page.tag);
+        let hit = self.f.ins().icmp(IntCC::Equal, tag, known);
+        let how = How::Page(page);
+        Probe { hit, how }
+    }
+
+    /// Host address minus guest address, after a probe that has hit.
+    fn addend(&mut self, probe: &Probe) -> Value {
+        match probe.how {
+            How::Page(page) => self.f.use_var(page.addend),
+            How::Entry {
+                entry, tag, page, ..
+            } => {
+                let at = TLB_ADDEND as i32;
+                let addend = self.f.ins().load(types::I64, TRUSTED, entry, at);
+                if let Some(page) = page {
+                    self.f.def_var(page.tag, tag);
+                    self.f.def_var(page.addend, addend);
+                }
+                addend
+            }
+        }
+    }
+
+    /// Notes for the accesses that follow one whose slow path has come back what the TLB knows
+    /// since.
+    fn reload(&mut self, probe: &Probe) {
+        let How::Entry {
+            entry,
+            at,
+            page: Some(page),
+            ..
+        } = probe.how
+        else {
+            return;
+        };
+        let tag = self.f.ins().load(types::I64, TRUSTED, entry, at);
+        self.f.def_var(page.tag, tag);
+        let at = TLB_ADDEND as i32;
+        let addend = self.f.ins().load(types::I64, TRUSTED, entry, at);
+        self.f.def_var(page.addend, addend);
+    }
+
+    /// What is known of the current access's page from one that has run before, if the page of
+    /// one byte tells that the access is in it: the number of that byte.
+    fn probed_before(&self, access: Access) -> Option<(Page, i64)> {
+        let (leader, delta) = *self.followers.get(&self.at)?;
+        let before = MemOp(self.region.inst(leader)?.aux);
+        let (n, first) = (i64::from(access.mem.bytes()), i64::from(before.bytes()));
+        let page = *self.pages.get(&leader)?;
+        // Aligned, it cannot reach into another page than its first byte's.
+        let last = match access.keep() {
+            (_, 0) => 0,
+            (_, last) if delta >= 0 => last,
+            _ if delta + n <= first => 0,
+            _ => return None,
+        };
+        Some((page, last))
     }
 
     /// Has the runtime perform an access. If that faults it does not come back.

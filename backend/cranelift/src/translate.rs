@@ -3,6 +3,7 @@
 use crate::exits::{self, Dispatch, ExitKind};
 use crate::flow::{self, Flow, Set};
 use crate::locate::Access;
+use crate::mem::Page;
 use crate::plan::Plan;
 use crate::{CompileError, Floats, Stats};
 use cranelift_codegen::ir::condcodes::IntCC;
@@ -15,6 +16,7 @@ use cranelift_frontend::{FunctionBuilder, Variable};
 use isomorph_baseline::{GUEST_OFFSET, Layout, Memory, RBP_BIAS};
 use isomorph_ir::passes::Cfg;
 use isomorph_ir::{Block, Cond, Global, GlobalTable, Inst, Op, Region, Site, Type, Val};
+use std::collections::HashMap;
 
 /// A step of the translation.
 pub(crate) type Step<T = ()> = Result<T, CompileError>;
@@ -60,6 +62,10 @@ pub(crate) struct Translate<'a> {
     pcs: Vec<u64>,
     /// The runtime's `region_slow`.
     slow: Option<FuncRef>,
+    /// Accesses whose page is known from one before, which comes with the distance from it.
+    pub(crate) followers: HashMap<Site, (Site, i64)>,
+    /// What is known of the pages of those before.
+    pub(crate) pages: HashMap<Site, Page>,
     /// Passes through the entry so far, and where their number is added to on leaving.
     rounds: Option<(Variable, usize)>,
     stats: Stats,
@@ -111,6 +117,8 @@ pub(crate) fn translate(
         accesses: Vec::new(),
         pcs: Vec::new(),
         slow: None,
+        followers: HashMap::new(),
+        pages: HashMap::new(),
         rounds: None,
         stats: Stats::default(),
     };
@@ -118,6 +126,14 @@ pub(crate) fn translate(
         let (count, zero) = (t.f.declare_var(types::I64), t.word(0));
         t.f.def_var(count, zero);
         t.rounds = Some((count, word));
+    }
+    if layout.memory != Memory::Identity {
+        for probe in &region.reprobes {
+            let page = || Page::none(&mut t.f);
+            t.pages.entry(probe.leader).or_insert_with(page);
+            let leader = (probe.leader, probe.delta);
+            t.followers.insert(probe.access, leader);
+        }
     }
     t.entry()?;
     for &n in cfg.order() {

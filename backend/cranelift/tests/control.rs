@@ -262,6 +262,53 @@ block 0x1000 flags 0x0 insns 4 end 0x100c
 }
 
 #[test]
+fn an_access_uses_the_page_of_one_before_it() {
+    let mut m = Machine::with_memory(Vec::new(), PAGED);
+    let mut paging = Paging::new(&mut m);
+    let mut memory = vec![0_u64; 1024];
+    for (n, word) in memory.iter_mut().enumerate() {
+        *word = n as u64;
+    }
+    // Behind the first page there is other memory than the guest's next page.
+    paging.host = (memory.as_ptr() as u64).wrapping_sub(0x5000);
+    let text = "\
+region entry 0 locals 0 joins
+reprobe 0.3 after 0.1 delta 8
+reprobe 0.5 after 0.1 delta -8
+block 0x1000 flags 0x0 insns 4 end 0x1010
+-- 0x1000
+  x0 = load u64 [x2]
+-- 0x1004
+  x1 = load u64 [x2+0x8]
+-- 0x1008
+  x3 = load u64 [x2-0x8]
+-- 0x100c
+  exit -> 0x1010
+";
+    load_for(&mut m, PAGED, text);
+    // By address: accesses on the slow path where the TLB knows the page, and where it does not.
+    let rows: [(u64, &[u64], &[u64]); 4] = [
+        (0x5100, &[], &[0x5100]),
+        (0x5ff8, &[0x6000], &[0x5ff8, 0x6000]),
+        (0x5000, &[0x4ff8], &[0x5000, 0x4ff8]),
+        (0x5ffc, &[0x5ffc, 0x6004], &[0x5ffc, 0x6004]),
+    ];
+    for (at, known, unknown) in rows {
+        for (fill, want) in [(true, known), (false, unknown)] {
+            paging.keep = true;
+            paging.clear(None);
+            if fill {
+                paging.fill(0x5000, true, false);
+            }
+            m.state()[3] = at;
+            m.run();
+            let missed: Vec<u64> = paging.misses().iter().map(|miss| miss.address).collect();
+            assert_eq!(missed, want, "{at:#x}");
+        }
+    }
+}
+
+#[test]
 fn an_edge_to_another_page_is_looked_up() {
     let mut m = Machine::with_memory(Vec::new(), PAGED);
     let text = "\
