@@ -16,6 +16,7 @@ use crate::table::BlockTable;
 use heat::Heat;
 use isomorph_baseline::{Compiled, Emitter, Layout, Runtime};
 use isomorph_code::CodeMemory;
+use isomorph_cranelift::CompiledRegion;
 use isomorph_frontend::{CodeSource, Guest, translate_block};
 use isomorph_ir::Builder;
 use isomorph_softmmu::PAGE_SIZE;
@@ -205,6 +206,9 @@ impl<'a, G: Guest> Context<'a, G> {
     }
 }
 
+/// What lies before a loop's code, up to a line of the instruction cache: `int3`.
+static PADDING: [u8; CompiledRegion::ALIGN as usize] = [0xcc; CompiledRegion::ALIGN as usize];
+
 impl Blocks {
     /// Code memory with the runtime stubs, and no blocks.
     pub fn new<G: Guest>(config: &Config) -> Result<Self, EngineError> {
@@ -276,8 +280,8 @@ impl Blocks {
 
     fn translate<G: Guest>(&mut self, cx: &Context<'_, G>, site: Site) -> Result<u32, EngineError> {
         let begin = ticks();
-        let host = self.code.next_offset();
-        let base = self.code.exec_base() + u64::from(host);
+        let mut host = self.code.next_offset();
+        let mut base = self.code.exec_base() + u64::from(host);
         site.places().for_each(|place| cx.note_code(place));
         let source = cx.code_at(site);
         // Taken before the translation: if the guest's code changes meanwhile, this is not what the
@@ -290,6 +294,12 @@ impl Blocks {
             self.before.truncate(have);
         }
         self.compile(cx, &source, base)?;
+        if let Some(padding) = self.loop_padding(host) {
+            self.code.append(padding)?;
+            host = self.code.next_offset();
+            base = self.code.exec_base() + u64::from(host);
+            self.compile(cx, &source, base)?;
+        }
         self.code.append(&self.compiled.code)?;
         let id = self.record(&source, host);
         cx.table.insert(site.pc, site.space, base);
@@ -300,6 +310,19 @@ impl Blocks {
         stats.translate_ns.add_alone(ticks().wrapping_sub(begin));
         self.observe(cx, &source, base);
         Ok(self.always(cx, id))
+    }
+
+    /// What to put before the block just compiled, if that is a loop that would lie in more lines
+    /// of the instruction cache at `host` than it has to: it can take twice the time.
+    fn loop_padding(&self, host: u32) -> Option<&'static [u8]> {
+        const LINE: usize = PADDING.len();
+        let pc = self.builder.block().pc;
+        let back = self.compiled.edges.iter();
+        let back = back.filter(|e| e.target == pc && !e.call);
+        let bytes = back.map(|e| e.rel32 as usize + 4).max()?;
+        let skew = host as usize % LINE;
+        let lines = |from: usize| (from + bytes).div_ceil(LINE);
+        (lines(skew) > lines(0)).then_some(&PADDING[skew..])
     }
 
     /// Translates and compiles for `base`. A block with more temporaries than tier 1 can keep is

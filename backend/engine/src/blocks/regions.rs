@@ -7,7 +7,7 @@
 
 use super::heat::Heat;
 use super::trials::Trial;
-use super::{BEFORE_BYTES, Block, Blocks, Context, NONE, PAGE_BITS, hash_of};
+use super::{BEFORE_BYTES, Block, Blocks, Context, NONE, PADDING, PAGE_BITS, hash_of};
 use crate::config::{Config, Dropped, Observer, Origin, Part, Policy, Refusal, RegionEvent};
 use crate::memory::VcpuRef;
 use crate::site::{CodeAt, Reach, Site};
@@ -759,9 +759,6 @@ impl Blocks {
         choice
     }
 }
-
-/// What lies before a region's code, up to its alignment: `int3`.
-const PADDING: [u8; CompiledRegion::ALIGN as usize] = [0xcc; CompiledRegion::ALIGN as usize];
 
 /// Most blocks of a region with [`Policy::Always`].
 const ALWAYS_BLOCKS: usize = 6;
