@@ -116,7 +116,7 @@ fn log(config: &Config) -> Result<DumpSink, SystemError> {
             write_log(&mut std::io::stderr().lock(), text)
         }));
     };
-    let opened = File::options().append(true).create(true).open(path);
+    let opened = File::create(path);
     let file = opened.map_err(|source| SystemError::File {
         origin: "-D".to_owned(),
         action: "open",

@@ -33,6 +33,8 @@ pub struct RunConfig {
     pub reports: Wanted,
     /// Where logs go; standard error if absent (`-D`).
     pub log_file: Option<PathBuf>,
+    /// What is in that file stays: the process has written it before it executed this program.
+    pub log_goes_on: bool,
     /// What is compiled again once it is hot (`--jit`).
     pub tier2: Tier2,
     /// Print a table of counts at the end (`--stats`).

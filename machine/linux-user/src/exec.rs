@@ -527,6 +527,7 @@ impl RunConfig {
         }
         let mut config = Self {
             env: crate::config::inherited_env(),
+            log_goes_on: true,
             ..Self::default()
         };
         for text in args.by_ref() {

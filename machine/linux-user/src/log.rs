@@ -33,6 +33,9 @@ impl Log {
             .create(true)
             .open(path)
             .map_err(failed)?;
+        if !config.log_goes_on && file.metadata().is_ok_and(|data| data.is_file()) {
+            file.set_len(0).map_err(failed)?;
+        }
         Ok(Self {
             file: Some(out_of_the_way(file).into()),
         })
@@ -51,5 +54,26 @@ impl Log {
     /// Writes a line.
     pub fn line(&self, text: std::fmt::Arguments<'_>) {
         self.write(&format!("{text}\n"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_begins_anew_unless_the_process_goes_on_with_it() {
+        let path = std::env::temp_dir().join(format!("isomorph-log-{}", std::process::id()));
+        let mut config = RunConfig {
+            log_file: Some(path.clone()),
+            ..RunConfig::default()
+        };
+        for (goes_on, text) in [(false, "one"), (false, "two"), (true, "three")] {
+            config.log_goes_on = goes_on;
+            Log::open(&config).expect("a file").write(text);
+        }
+        let written = std::fs::read_to_string(&path);
+        std::fs::remove_file(&path).expect("the file");
+        assert_eq!(written.expect("text"), "twothree");
     }
 }
