@@ -1,20 +1,20 @@
 //! What all vCPUs share: translations, and the protocol by which they stop for each other.
 
-use crate::blocks::{Blocks, Context, Entry, Terms, Trip, ticks};
-use crate::config::{Config, Policy, Refusal, RegionEvent};
+use crate::blocks::{Again, Blocks, Context, Entry, Terms, Trip, Tripped, Weight, ticks};
+use crate::config::{Config, Policy, Refusal, RegionEvent, Tier2};
 use crate::error::EngineError;
 use crate::memory::{PENDING_FAULT, VcpuMemory, VcpuRef};
 use crate::site::{Rams, Site};
 use crate::stats::{Snapshot, Stats};
 use crate::system::Protect;
 use crate::table::BlockTable;
-use crate::tier2::{Budget, Choice, Queue, QueueGuard, Recording};
+use crate::tier2::{Budget, Choice, Queue, QueueGuard, Recording, Sampler, SamplerGuard};
 use isomorph_code::CodeError;
 use isomorph_cranelift::CompiledRegion;
 use isomorph_frontend::{CodeSource, Guest};
 use isomorph_softmmu::PAGE_SIZE;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -45,8 +45,10 @@ pub struct Engine<G: Guest> {
     pub(crate) written: Mutex<Vec<u64>>,
     /// Regions that wait to be compiled.
     pub(crate) queue: Arc<Queue>,
-    /// Regions are under trial: a vCPU that polls looks at them.
-    looks: AtomicBool,
+    /// Says where time is spent, if what is hot enough depends on what it costs.
+    pub(crate) sampler: Arc<Sampler>,
+    /// Regions are under trial: a vCPU that polls looks at them, so many times more.
+    looks: AtomicU32,
     /// What tier 2 may take of the process's time.
     budget: Budget,
     /// Processors of the host that this process may use.
@@ -78,8 +80,15 @@ impl Inner {
     }
 }
 
-/// Entries after which a counter runs out, if a processor is idle: some 100 µs of a small loop.
+/// Entries after which a counter runs out, where no number is given: some 100 µs of a small loop.
 const THRESHOLD: i32 = 1 << 14;
+
+/// Samples that make a block hot: at first, and after very many samples.
+const HITS: (u8, u8) = (2, 8);
+/// Samples after which one more is needed.
+const MORE_HITS: u64 = 256;
+/// Polls at which a region under trial is looked at before it stays as it is.
+const LOOKS: u32 = 100;
 
 /// Most vCPU memories kept for reuse.
 pub(crate) const SPARE_MAX: usize = 8;
@@ -103,6 +112,10 @@ impl<G: Guest> Engine<G> {
             pairs: HashMap::new(),
             next_pair: 0,
         };
+        let Tier2 {
+            policy, threads, ..
+        } = config.tier2;
+        let sampler = Arc::new(Sampler::new(policy == Policy::Hot(None) && threads != 0));
         Ok(Arc::new(Self {
             guest,
             config,
@@ -119,7 +132,8 @@ impl<G: Guest> Engine<G> {
             rams: Rams::default(),
             written: Mutex::default(),
             queue: Arc::default(),
-            looks: AtomicBool::new(false),
+            sampler,
+            looks: AtomicU32::new(0),
             budget: Budget::default(),
             processors: std::thread::available_parallelism().map_or(1, usize::from),
         }))
@@ -133,6 +147,7 @@ impl<G: Guest> Engine<G> {
     /// What was done so far.
     pub fn stats(&self) -> Snapshot {
         let mut stats = self.stats.snapshot();
+        stats.sampler_ticks = self.sampler.ticks.get();
         stats.translate_ns = (stats.translate_ns as f64 * self.ns_per_tick()) as u64;
         stats
     }
@@ -166,6 +181,7 @@ impl<G: Guest> Engine<G> {
             protect,
             vcpu,
             threshold: self.threshold(),
+            counting: !self.is_adaptive() || self.sampler.is_unstarted(),
         }
     }
 
@@ -247,55 +263,82 @@ impl<G: Guest> Engine<G> {
         edge: u32,
         vcpu: VcpuRef,
     ) -> Option<Recording> {
-        let running = |v: &&VcpuRef| v.cell().running.load(Ordering::Relaxed) != 0;
-        // The caller is not counted as running here, but it will be.
-        let busy = 1 + inner.vcpus.iter().filter(running).count();
-        let adaptive = self.is_adaptive();
-        let idle = busy < self.processors || !adaptive;
-        let alone = !inner.blocks.any_trial();
-        let affordable = |ns| alone && self.can_afford(ns);
-        let threshold = self.threshold();
-        let terms = Terms {
-            threshold,
-            adaptive,
-            idle,
-            affordable: &affordable,
-        };
-        match inner.blocks.trip(edge, vcpu, &terms) {
-            Trip::Nothing => None,
-            Trip::Record(tripped) if !adaptive || self.may_record(inner, tripped.site, vcpu) => {
-                self.stats.recordings.add_alone(1);
-                Some(Recording::new(tripped))
-            }
-            Trip::Record(_) => None,
-            Trip::Compile { choice, round_ns } => {
-                self.submit(inner, &choice, round_ns);
-                None
-            }
-            Trip::Trial => {
-                self.look_at_trials(inner, vcpu);
-                None
-            }
-        }
+        let trip = self.on_terms(inner, |blocks, terms| blocks.trip(edge, vcpu, terms));
+        self.tripped(inner, trip, vcpu)
     }
 
-    /// Whether what runs from `site` on is worth recording now. If not, that is noted.
-    fn may_record(&self, inner: &mut Inner, site: Site, vcpu: VcpuRef) -> bool {
+    /// Calls `f` with the terms on which code becomes a region now. The caller's vCPU is not
+    /// counted as running, but it will be.
+    fn on_terms(&self, inner: &mut Inner, f: impl FnOnce(&mut Blocks, &Terms<'_>) -> Trip) -> Trip {
+        let running = |v: &&VcpuRef| v.cell().running.load(Ordering::Relaxed) != 0;
+        let busy = 1 + inner.vcpus.iter().filter(running).count();
+        let adaptive = self.is_adaptive();
+        let alone = !inner.blocks.any_trial();
+        let terms = Terms {
+            threshold: self.threshold(),
+            adaptive,
+            idle: busy < self.processors || !adaptive,
+            affordable: &|ns| alone && self.can_afford(ns),
+        };
+        f(&mut inner.blocks, &terms)
+    }
+
+    fn tripped(
+        self: &Arc<Self>,
+        inner: &mut Inner,
+        trip: Trip,
+        vcpu: VcpuRef,
+    ) -> Option<Recording> {
+        match trip {
+            Trip::Nothing => {}
+            Trip::Record(tripped) => {
+                if self.is_adaptive() && !self.may_record(inner, tripped) {
+                    return None;
+                }
+                self.stats.recordings.add_alone(1);
+                return Some(Recording::new(tripped));
+            }
+            Trip::Compile { choice, round_ns } => self.submit(inner, &choice, round_ns),
+            Trip::Trial => self.look_at_trials(inner, vcpu),
+            Trip::Start => self.sampler.start(),
+        }
+        None
+    }
+
+    /// A sample was taken of a vCPU that is about to enter `site`: what to record from there, if
+    /// anything. It is not running.
+    pub(crate) fn sampled(self: &Arc<Self>, site: Site, vcpu: VcpuRef) -> Option<Recording> {
+        let mut inner = self.lock();
+        self.stats.samples.add_alone(1);
+        let more = self.stats.samples.get() / MORE_HITS;
+        let needed = HITS.1.min(HITS.0.saturating_add(more as u8));
+        let ns = self.sampler.sample_ns();
+        let trip = self.on_terms(&mut inner, |blocks, terms| {
+            let needed = needed << u8::from(!terms.idle);
+            blocks.sampled(&self.table, site, Weight { ns, needed }, terms)
+        });
+        let recording = self.tripped(&mut inner, trip, vcpu);
+        self.sampler.told(recording.is_some());
+        recording
+    }
+
+    /// Has what runs from a site on recorded, if that is worth while now. If it never is, that is
+    /// noted.
+    fn may_record(&self, inner: &mut Inner, tripped: Tripped) -> bool {
+        if !self.budget.records(self.stats.recordings.get()) {
+            return false;
+        }
         let Inner { blocks, mail, .. } = &mut *inner;
         let protect = |page| mail.iter().for_each(|vcpu| vcpu.protect(page));
         let cx = self.context(&protect, None);
-        if !blocks.promises(&cx, site) {
-            inner.blocks.stop_counting(&self.table, site);
-            self.forget(&inner.vcpus, site.pc);
-            self.stays(site.pc, &Refusal::NoGain);
-            return false;
+        let site = tripped.site;
+        if blocks.promises(&cx, site) {
+            return blocks.begin(&cx, tripped);
         }
-        let now = self.budget.records(self.stats.recordings.get());
-        if !now {
-            let threshold = self.threshold();
-            inner.blocks.later(&self.table, site, vcpu, threshold);
-        }
-        now
+        inner.blocks.stop_counting(&self.table, site);
+        self.forget(&inner.vcpus, site.pc);
+        self.stays(site.pc, &Refusal::NoGain);
+        false
     }
 
     /// Whether compiling may take so many nanoseconds more.
@@ -311,18 +354,27 @@ impl<G: Guest> Engine<G> {
         self.config.tier2.policy == Policy::Hot(None)
     }
 
+    /// How it goes on after a recording that led to nothing.
+    fn again(&self) -> Again {
+        match self.is_adaptive() {
+            true => Again::Sampled,
+            false => Again::Counted(self.threshold()),
+        }
+    }
+
     /// Chooses a region from a recording.
     pub(crate) fn recorded(self: &Arc<Self>, recording: &Recording, vcpu: VcpuRef) {
         let mut inner = self.lock();
         let head = recording.head();
-        let threshold = self.threshold();
         let why = match recording.choose() {
             Ok(choice) if !self.is_adaptive() => return self.submit(&mut inner, &choice, None),
             Ok(choice) => return self.consider(&mut inner, choice, vcpu),
             Err(why) => why,
         };
         self.budget.recorded(false);
-        let given_up = inner.blocks.give_back(&self.table, head, vcpu, threshold);
+        let given_up = inner
+            .blocks
+            .give_back(&self.table, head, vcpu, self.again());
         if given_up {
             self.forget(&inner.vcpus, head.pc);
             self.stays(head.pc, &why);
@@ -338,13 +390,14 @@ impl<G: Guest> Engine<G> {
         let why = match blocks.form(&cx, &choice) {
             Ok(formed) if formed.is_promising() => {
                 choice.insns = formed.insns();
-                let entries = self.threshold();
                 self.budget.recorded(true);
                 for site in choice.covered().filter(|site| site.pc != pc) {
                     inner.blocks.stop_counting(&self.table, site);
                     self.forget(&inner.vcpus, site.pc);
                 }
-                return inner.blocks.keep(&self.table, choice, vcpu, entries);
+                let ns = self.sampler.sample_ns();
+                inner.blocks.keep(&self.table, choice, vcpu, ns);
+                return self.forget(&inner.vcpus, pc);
             }
             Ok(_) => Refusal::NoGain,
             Err(why) => why,
@@ -389,33 +442,18 @@ impl<G: Guest> Engine<G> {
         }
     }
 
-    /// Has the vCPUs look at the regions under trial soon; whether there are any. `patience`: what
-    /// has not been decided by now stays, so that an idle guest is left alone.
-    pub(crate) fn ask_for_looks(&self, patience: bool) -> bool {
-        let mut inner = self.lock();
-        if !patience {
-            inner.blocks.settle_trials();
-        }
-        let any = inner.blocks.any_trial();
-        if any {
-            self.looks.store(true, Ordering::SeqCst);
-            for vcpu in &inner.vcpus {
-                vcpu.irq().store(1, Ordering::SeqCst);
-            }
-        }
-        any
-    }
-
-    /// Whether any region is under trial.
-    pub(crate) fn any_trial(&self) -> bool {
-        self.lock().blocks.any_trial()
-    }
-
     /// A vCPU was asked to leave generated code: perhaps to look at regions. It is not running.
     pub(crate) fn polled(&self, vcpu: VcpuRef) {
-        if self.looks.load(Ordering::Relaxed) {
-            self.look_at_trials(&mut self.lock(), vcpu);
+        if self.looks.load(Ordering::Relaxed) == 0 {
+            return;
         }
+        let mut inner = self.lock();
+        let left = self.looks.load(Ordering::Relaxed).saturating_sub(1);
+        self.looks.store(left, Ordering::Relaxed);
+        if left == 0 {
+            inner.blocks.settle_trials();
+        }
+        self.look_at_trials(&mut inner, vcpu);
     }
 
     fn look_at_trials(&self, inner: &mut Inner, vcpu: VcpuRef) {
@@ -425,7 +463,9 @@ impl<G: Guest> Engine<G> {
             self.budget.tried(false);
             pcs.iter().for_each(|&pc| self.forget(&inner.vcpus, pc));
         }
-        self.looks.store(inner.blocks.any_trial(), Ordering::SeqCst);
+        if !inner.blocks.any_trial() {
+            self.looks.store(0, Ordering::Relaxed);
+        }
         self.regions_gone(inner);
     }
 
@@ -433,9 +473,7 @@ impl<G: Guest> Engine<G> {
     pub(crate) fn cut(&self, recording: &Recording, vcpu: VcpuRef) {
         let head = recording.head();
         let mut inner = self.lock();
-        inner
-            .blocks
-            .retry(&self.table, head, vcpu, self.threshold());
+        inner.blocks.retry(&self.table, head, vcpu, self.again());
     }
 
     /// Has a compiled region entered from now on. On a thread that compiles.
@@ -447,6 +485,10 @@ impl<G: Guest> Engine<G> {
             Some(placed) => {
                 self.stats.installed(code);
                 self.forget(vcpus, placed.pc);
+                if inner.blocks.any_trial() {
+                    self.looks.store(LOOKS, Ordering::Relaxed);
+                    self.sampler.told(true);
+                }
             }
             None => self.stats.regions_refused.add_alone(1),
         }
@@ -465,9 +507,13 @@ impl<G: Guest> Engine<G> {
         vcpus.iter().for_each(|vcpu| vcpu.forget(pc));
     }
 
-    /// Whether entries are counted.
-    pub(crate) fn counts(&self) -> bool {
-        matches!(self.config.tier2.policy, Policy::Hot(_))
+    /// Whether entries by computed jumps are counted from the first one on.
+    pub(crate) fn counts_targets(&self) -> bool {
+        match self.config.tier2.policy {
+            Policy::Hot(Some(_)) => true,
+            Policy::Hot(None) => self.sampler.is_unstarted(),
+            Policy::Off | Policy::Always => false,
+        }
     }
 
     /// Host address at which to enter the code at `code` as the target of a computed jump.
@@ -531,6 +577,7 @@ impl<G: Guest> Engine<G> {
             engine: self,
             inner: self.lock(),
             queue: self.queue.lock(),
+            sampler: self.sampler.lock(),
         }
     }
 }
@@ -551,6 +598,7 @@ impl<G: Guest> Engine<G> {
 impl<G: Guest> Drop for Engine<G> {
     fn drop(&mut self) {
         self.queue.close();
+        self.sampler.close();
     }
 }
 
@@ -576,6 +624,7 @@ pub struct ForkGuard<'a, G: Guest> {
     engine: &'a Engine<G>,
     inner: MutexGuard<'a, Inner>,
     queue: QueueGuard<'a>,
+    sampler: SamplerGuard<'a>,
 }
 
 impl<G: Guest> ForkGuard<'_, G> {
@@ -589,6 +638,7 @@ impl<G: Guest> ForkGuard<'_, G> {
         self.inner.vcpus.retain(|v| v.same(mine));
         self.engine.stop.store(false, Ordering::SeqCst);
         self.queue.orphaned();
+        self.sampler.orphaned(&self.engine.sampler, mine);
         self.inner.blocks.orphaned();
         self.engine.release_reservations();
         Ok(self.inner.blocks.code.unshare()?)

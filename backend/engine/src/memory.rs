@@ -42,6 +42,8 @@ pub(crate) struct Cell {
     pub pending: AtomicU64,
     /// The guest pc that `pending` stood for, if a flush had to resolve it.
     pub pending_pc: AtomicU64,
+    /// Nonzero if where the vCPU polls next is a sample of time.
+    pub sample: AtomicU32,
     pub fault: HostFault,
 }
 
@@ -181,6 +183,11 @@ impl VcpuRef {
         // SAFETY: inside the mapping, aligned, zeroed at first (a valid Cell); the fault record is
         // written by the vCPU's own thread only.
         unsafe { &*self.base.as_ptr().add(CELL_OFFSET).cast::<Cell>() }
+    }
+
+    /// Whether the vCPU is in generated code.
+    pub fn is_running(&self) -> bool {
+        self.cell().running.load(Ordering::SeqCst) != 0
     }
 
     /// The fault record. Only for the vCPU's own thread and its signal handler.

@@ -93,6 +93,10 @@ counters! {
     flushes,
     /// Return stacks that ran over and were reset.
     return_stack_resets,
+    /// Samples of time.
+    samples,
+    /// Times that a thread woke up to ask for samples.
+    sampler_ticks,
     /// Recordings of hot code.
     recordings,
     /// Regions installed.

@@ -66,7 +66,7 @@ impl Kick {
 
     /// Whether the vCPU is in generated code.
     pub(crate) fn is_running(&self) -> bool {
-        self.0.cell().running.load(Ordering::SeqCst) != 0
+        self.0.is_running()
     }
 }
 
@@ -156,6 +156,7 @@ impl<G: Guest> Engine<G> {
             memory.guest::<G::State>().write(state);
         }
         inner.vcpus.push(shared);
+        self.sampler.lock().vcpus.push(shared);
         drop(inner);
         let engine = self.clone();
         Ok(Vcpu {
@@ -175,7 +176,9 @@ impl<G: Guest> Drop for Vcpu<G> {
     fn drop(&mut self) {
         fault::clear_current(&self.memory);
         let mut inner = self.engine.lock();
-        inner.vcpus.retain(|v| !v.same(self.shared));
+        let mine = |v: &VcpuRef| v.same(self.shared);
+        inner.vcpus.retain(|v| !mine(v));
+        self.engine.sampler.lock().vcpus.retain(|v| !mine(v));
         // SAFETY: taken once, here; nothing uses the field afterwards.
         let memory = unsafe { ManuallyDrop::take(&mut self.memory) };
         if inner.spare.len() < SPARE_MAX {
@@ -222,6 +225,7 @@ impl<G: Guest> Vcpu<G> {
         self.set_current();
         self.load_fp();
         self.update_mode();
+        self.engine.sampler.running();
         let mut next = Next::Pc(G::pc(self.state()));
         let exit = loop {
             if self.shared.cell().kicked.load(Ordering::Relaxed) != 0
@@ -304,6 +308,18 @@ impl<G: Guest> Vcpu<G> {
         self.recording.is_some()
     }
 
+    /// After a poll at `pc`: where to go on, and whether that is a sample of time. Recordings are
+    /// not disturbed.
+    pub(crate) fn polled(&mut self, pc: u64) -> (Next, bool) {
+        self.engine.polled(self.shared);
+        let sample = self.shared.cell().sample.swap(0, Ordering::Relaxed) != 0;
+        match self.recording.as_mut().map(|r| r.undo(pc)) {
+            Some(true) => (Next::Indirect(pc), false),
+            Some(false) => (Next::Pc(pc), false),
+            None => (Next::Pc(pc), sample),
+        }
+    }
+
     /// Records from now on.
     pub(crate) fn record(&mut self, recording: Recording) {
         self.recording = Some(Box::new(recording));
@@ -368,12 +384,8 @@ impl<G: Guest> Vcpu<G> {
                 continue;
             }
             let drops = self.engine.drops.load(Ordering::SeqCst);
-            let counted = cache == Cache::Computed && self.engine.counts();
-            let known = match counted {
-                true => self.engine.targets.get(pc, site.space),
-                false => self.engine.table.get(pc, site.space),
-            };
-            if let Some(code) = known {
+            let counted = cache == Cache::Computed && self.engine.counts_targets();
+            if let Some(code) = self.known(site, cache, counted) {
                 if cache != Cache::No {
                     self.engine.stats.lookup_hits.add(1);
                     self.cache(pc, code, drops);
@@ -391,6 +403,18 @@ impl<G: Guest> Vcpu<G> {
                 self.shared.fill_jump_cache(pc, code);
             }
             return Ok(code);
+        }
+    }
+
+    /// Host address of the block at `site`, or of what counts its entries on the way there, if
+    /// there is such. `counted`: there has to be.
+    fn known(&self, site: Site, cache: Cache, counted: bool) -> Option<u64> {
+        let Site { pc, space, .. } = site;
+        let engine = &self.engine;
+        let table = || engine.table.get(pc, space).filter(|_| !counted);
+        match cache {
+            Cache::No => table(),
+            Cache::Yes | Cache::Computed => engine.targets.get(pc, space).or_else(table),
         }
     }
 
@@ -456,12 +480,17 @@ impl<G: Guest> Vcpu<G> {
                 stats.exits_poll.add(1);
                 cell.running.store(0, Ordering::SeqCst);
                 self.shared.irq().store(0, Ordering::SeqCst);
-                self.engine.polled(self.shared);
-                if cell.kicked.swap(0, Ordering::SeqCst) != 0 {
+                let kicked = cell.kicked.swap(0, Ordering::SeqCst) != 0;
+                let (next, sample) = self.polled(pc);
+                if kicked {
                     G::set_pc(self.state_mut(), pc);
                     return Err(Exit::Interrupted);
                 }
-                Ok(Next::Pc(pc))
+                if sample {
+                    let site = Site::flat(pc, self.mode);
+                    self.recording = self.engine.sampled(site, self.shared).map(Box::new);
+                }
+                Ok(next)
             }
             ExitReason::Fault => {
                 stats.exits_fault.add(1);

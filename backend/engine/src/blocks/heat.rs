@@ -1,12 +1,10 @@
 //! How often loop heads, functions and targets of computed jumps are entered.
 //!
-//! What may be one of them is entered through a thunk that counts, as soon as an edge that says so
-//! is linked to it; anything else is never counted. Each vCPU counts for itself. A counter that
-//! runs out starts a recording (`crate::tier2`). What is chosen from that is compiled once it is
-//! known to be worth it: tier 1 has spent about as much time there as compiling takes. The time
-//! that a round took is kept: the region must be faster (`trials`).
+//! With a fixed threshold, what may be one of them is entered through a thunk that counts, as soon
+//! as an edge that says so is linked to it; anything else is never counted. Else samples of time
+//! say what is counted, and only while that is measured (`samples`); before there are samples, the
+//! first counter to run out has them taken. Each vCPU counts for itself.
 
-use super::trials::Pace;
 use super::{Blocks, Context, Edge, Leads, NONE};
 use crate::config::{Origin, Policy};
 use crate::memory::{COUNTERS, VcpuRef};
@@ -19,51 +17,76 @@ use isomorph_frontend::Guest;
 /// Whether it is counted how often a block is entered.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Heat {
-    /// Not yet.
-    Cold,
+    /// No, or not yet.
+    Cold(Cold),
     /// Yes.
     Counting(Counting),
-    /// Its counter ran out on a vCPU, which records what runs now.
+    /// A vCPU records what runs from here on.
     Recording(Counting),
     /// No more.
     Done,
+}
+
+/// What is known of a block that is not counted.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Cold {
+    /// Samples that met it.
+    pub hits: u8,
+    /// See [`Counting::tries`].
+    pub tries: u8,
+}
+
+impl Counting {
+    /// The block is not counted any more.
+    pub fn cold(self) -> Cold {
+        Cold {
+            hits: self.hits,
+            tries: self.tries,
+        }
+    }
 }
 
 /// What counts a block's entries.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Counting {
     /// Offset of the thunk in code memory.
-    thunk: u32,
+    pub thunk: u32,
     /// Number of the counter.
-    slot: u32,
-    origin: Origin,
+    pub slot: u32,
+    pub origin: Origin,
+    /// Samples that met it.
+    pub hits: u8,
     /// Recordings that were cut short or led to nothing.
-    tries: u8,
-    /// The counter was wound up again since no processor was idle.
-    waited: bool,
-    /// How fast entries come.
-    pace: Pace,
+    pub tries: u8,
+}
+
+/// How it goes on after a recording that led to nothing.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Again {
+    /// Entries are counted, so many by default.
+    Counted(i32),
+    /// Samples are taken.
+    Sampled,
 }
 
 /// Recordings of one block that may be cut short; one that leads to nothing counts as many.
-const TRIES: u8 = 24;
-const NOTHING: u8 = 8;
-/// How much longer is counted where no processor is idle, and after a recording that led to
-/// nothing.
+pub(super) const TRIES: u8 = 24;
+pub(super) const NOTHING: u8 = 8;
+/// How much longer is counted after a recording that led to nothing.
 const LONGER: i32 = 4;
 /// How much longer is counted where a region has been formed already.
 const COVERED: i32 = 32;
 
-/// A block whose counter ran out.
+/// A block that a recording is to begin at.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Tripped {
     /// The block.
     pub site: Site,
-    /// Why it was counted.
+    /// Why it was counted or sampled.
     pub origin: Origin,
 }
 
-/// What is to be done about a counter that ran out.
+/// What is to be done about a counter that ran out, or a sample.
 #[derive(Debug)]
 pub(crate) enum Trip {
     /// Nothing.
@@ -79,6 +102,8 @@ pub(crate) enum Trip {
     },
     /// A region under trial is entered, for the first time or once more.
     Trial,
+    /// Something is hot enough for samples to be taken.
+    Start,
 }
 
 /// On what terms code becomes a region.
@@ -117,16 +142,28 @@ impl Blocks {
 
     /// Where to enter block `id` so that it is counted.
     fn count<G: Guest>(&mut self, cx: &Context<'_, G>, id: u32, origin: Origin) -> Option<u32> {
-        if !matches!(cx.config.tier2.policy, Policy::Hot(_)) {
-            return None;
-        }
-        let block = &self.blocks[id as usize];
-        match block.heat {
-            Heat::Counting(c) | Heat::Recording(c) => return Some(c.thunk),
+        match self.blocks[id as usize].heat {
+            Heat::Counting(c) => return Some(c.thunk),
+            Heat::Recording(c) => return (!cx.is_adaptive()).then_some(c.thunk),
             Heat::Done => return None,
-            Heat::Cold => {}
+            Heat::Cold(_) if cx.counting || self.is_region(id) => {}
+            Heat::Cold(_) => return None,
         }
-        if block.site.is_stepping() || !matches!(block.site.reach, Reach::Flat | Reach::Page) {
+        let counting = self.counter(cx, id, origin)?;
+        self.blocks[id as usize].heat = Heat::Counting(counting);
+        Some(counting.thunk)
+    }
+
+    /// Makes a thunk that counts the entries of block `id`, if that can be.
+    pub(super) fn counter<G: Guest>(
+        &mut self,
+        cx: &Context<'_, G>,
+        id: u32,
+        origin: Origin,
+    ) -> Option<Counting> {
+        let block = &self.blocks[id as usize];
+        let counts = matches!(cx.config.tier2.policy, Policy::Hot(_));
+        if !counts || !block.can_be_hot() {
             return None;
         }
         let (base, at) = (self.code.exec_base(), self.code.next_offset());
@@ -155,15 +192,13 @@ impl Blocks {
         if let Some(vcpu) = cx.vcpu {
             vcpu.counter(slot).store(cx.threshold, COUNT);
         }
-        self.blocks[id as usize].heat = Heat::Counting(Counting {
+        Some(Counting {
             thunk: at,
             slot,
             origin,
+            hits: 0,
             tries: 0,
-            waited: false,
-            pace: Pace::default(),
-        });
-        Some(at)
+        })
     }
 
     /// As `entry`, for the target of a computed jump: it is counted.
@@ -189,110 +224,54 @@ impl Blocks {
     pub fn trip(&mut self, edge: u32, vcpu: VcpuRef, terms: &Terms<'_>) -> Trip {
         let threshold = terms.threshold;
         let id = self.edges[edge as usize].source;
-        let region = self.is_region(id);
-        let covered = self.regions.covered(self.blocks[id as usize].site);
-        let chosen = self.regions.waiting.get(&id).map(|c| c.cost_ns());
         let block = &mut self.blocks[id as usize];
-        match block.heat {
-            Heat::Counting(mut c) => {
-                // Below 0: this vCPU has never counted here.
-                let ran_out = vcpu.counter(c.slot).load(COUNT) >= 0;
-                let wind = |entries: i32| vcpu.counter(c.slot).store(entries, COUNT);
-                if !block.alive {
-                    wind(threshold);
-                    vcpu.forget(block.site.pc);
-                    return Trip::Nothing;
-                }
-                if region {
-                    wind(LOOK);
-                    return Trip::Trial;
-                }
-                wind(threshold);
-                if !ran_out {
-                    return Trip::Nothing;
-                }
-                if covered && terms.adaptive {
-                    // Control is here in the region's rounds, or tier 1 is as good.
-                    self.cool(id);
-                    vcpu.forget(self.blocks[id as usize].site.pc);
-                    return Trip::Nothing;
-                }
-                let longer = match covered {
-                    true => COVERED,
-                    _ if !terms.idle && !std::mem::replace(&mut c.waited, true) => LONGER - 1,
-                    _ => 0,
-                };
-                if longer != 0 {
-                    wind(threshold.saturating_mul(longer));
-                    block.heat = Heat::Counting(c);
-                    return Trip::Nothing;
-                }
-                let Some(cost) = chosen else {
-                    block.heat = Heat::Recording(c);
-                    let (site, origin) = (block.site, c.origin);
-                    return Trip::Record(Tripped { site, origin });
-                };
-                let more = c.pace.lap(vcpu, cost, terms);
-                block.heat = Heat::Counting(c);
-                if let Some(more) = more {
-                    wind(more);
-                    return Trip::Nothing;
-                }
-                let round_ns = c.pace.round_ns().filter(|_| terms.adaptive);
-                let waiting = self.regions.waiting.remove(&id);
-                match waiting.filter(|choice| round_ns.is_none_or(|ns| choice.is_hot(ns))) {
-                    Some(choice) => Trip::Compile { choice, round_ns },
-                    None => self.not_hot(id, c, vcpu, threshold),
-                }
-            }
+        let c = match block.heat {
+            Heat::Counting(c) => c,
             Heat::Recording(c) => {
                 vcpu.counter(c.slot).store(threshold, COUNT);
-                Trip::Nothing
+                return Trip::Nothing;
             }
-            Heat::Cold | Heat::Done => {
+            Heat::Cold(_) | Heat::Done => {
                 // The way there went through the jump cache.
                 vcpu.forget(block.site.pc);
                 self.targets.remove(block.site.pc, block.site.space);
-                Trip::Nothing
+                return Trip::Nothing;
             }
-        }
-    }
-
-    /// What was recorded at block `id` is a small part of what goes on: that is looked at again
-    /// much later.
-    fn not_hot(&mut self, id: u32, mut c: Counting, vcpu: VcpuRef, threshold: i32) -> Trip {
-        c.tries += NOTHING;
-        if c.tries >= TRIES {
-            self.cool(id);
-            vcpu.forget(self.blocks[id as usize].site.pc);
+        };
+        // Below 0: this vCPU has never counted here.
+        let ran_out = vcpu.counter(c.slot).load(COUNT) >= 0;
+        let (site, alive) = (block.site, block.alive);
+        let wind = |entries: i32| vcpu.counter(c.slot).store(entries, COUNT);
+        if !alive {
+            wind(threshold);
+            vcpu.forget(site.pc);
             return Trip::Nothing;
         }
-        c.pace = Pace::default();
-        vcpu.counter(c.slot)
-            .store(threshold.saturating_mul(COVERED), COUNT);
-        self.blocks[id as usize].heat = Heat::Counting(c);
-        Trip::Nothing
+        if self.is_region(id) {
+            wind(LOOK);
+            return Trip::Trial;
+        }
+        wind(threshold);
+        if !ran_out {
+            return Trip::Nothing;
+        }
+        if terms.adaptive {
+            return self.lap(id, c, vcpu, terms);
+        }
+        if self.regions.has_covered(site) {
+            // Control is here in the region's rounds.
+            wind(threshold.saturating_mul(COVERED));
+            return Trip::Nothing;
+        }
+        self.blocks[id as usize].heat = Heat::Recording(c);
+        let origin = c.origin;
+        Trip::Record(Tripped { site, origin })
     }
 
     /// The block at `site`, if it is there.
     pub(super) fn known(&self, table: &BlockTable, site: Site) -> Option<u32> {
         let code = table.get(site.pc, site.space)?;
         self.at_host((code - self.code.exec_base()) as u32)
-    }
-
-    /// The recording that began at `site` led to `choice`, which is compiled once entries of
-    /// `site` have taken long enough.
-    pub fn keep(&mut self, table: &BlockTable, choice: Choice, vcpu: VcpuRef, entries: i32) {
-        let Some(id) = self.known(table, choice.head) else {
-            return;
-        };
-        let Heat::Recording(mut c) = self.blocks[id as usize].heat else {
-            return;
-        };
-        c.pace.start(vcpu, entries);
-        vcpu.counter(c.slot).store(entries, COUNT);
-        self.blocks[id as usize].heat = Heat::Counting(c);
-        self.regions.waiting.insert(id, Box::new(choice));
     }
 
     /// The recording that began at `site` led to nothing: it is tried again later, or not. True if
@@ -302,12 +281,9 @@ impl Blocks {
         table: &BlockTable,
         site: Site,
         vcpu: VcpuRef,
-        threshold: i32,
+        again: Again,
     ) -> bool {
-        let Some(id) = self.known(table, site) else {
-            return false;
-        };
-        let Heat::Recording(mut c) = self.blocks[id as usize].heat else {
+        let Some((id, mut c)) = self.recording_at(table, site) else {
             return false;
         };
         c.tries += NOTHING;
@@ -315,36 +291,45 @@ impl Blocks {
             self.cool(id);
             return true;
         }
-        let longer = threshold.saturating_mul(LONGER);
-        vcpu.counter(c.slot).store(longer, COUNT);
-        self.blocks[id as usize].heat = Heat::Counting(c);
+        c.hits = 0;
+        self.resume(id, c, vcpu, again, LONGER);
         false
     }
 
-    /// The recording that was to begin at `site` has to wait.
-    pub fn later(&mut self, table: &BlockTable, site: Site, vcpu: VcpuRef, threshold: i32) {
-        let Some(id) = self.known(table, site) else {
+    /// The recording that began at `site` was cut short: it is done again soon.
+    pub fn retry(&mut self, table: &BlockTable, site: Site, vcpu: VcpuRef, again: Again) {
+        let Some((id, mut c)) = self.recording_at(table, site) else {
             return;
         };
-        if let Heat::Recording(c) = self.blocks[id as usize].heat {
-            let longer = threshold.saturating_mul(LONGER);
-            vcpu.counter(c.slot).store(longer, COUNT);
-            self.blocks[id as usize].heat = Heat::Counting(c);
+        c.tries += 1;
+        if c.tries >= TRIES {
+            return self.cool(id);
+        }
+        self.resume(id, c, vcpu, again, 0);
+    }
+
+    /// The block at `site`, if what runs from there on is recorded.
+    pub(super) fn recording_at(&self, table: &BlockTable, site: Site) -> Option<(u32, Counting)> {
+        let id = self.known(table, site)?;
+        match self.blocks[id as usize].heat {
+            Heat::Recording(c) => Some((id, c)),
+            _ => None,
         }
     }
 
-    /// The recording that began at `site` was cut short: it is done again soon.
-    pub fn retry(&mut self, table: &BlockTable, site: Site, vcpu: VcpuRef, threshold: i32) {
-        let Some(id) = self.known(table, site) else {
-            return;
-        };
-        if let Heat::Recording(mut c) = self.blocks[id as usize].heat {
-            c.tries += 1;
-            if c.tries >= TRIES {
-                return self.cool(id);
+    /// After a recording, block `id` is counted `longer` times as long, or sampled again.
+    fn resume(&mut self, id: u32, c: Counting, vcpu: VcpuRef, again: Again, longer: i32) {
+        let heat = &mut self.blocks[id as usize].heat;
+        match again {
+            Again::Sampled => *heat = Heat::Cold(c.cold()),
+            Again::Counted(entries) => {
+                let entries = match longer {
+                    0 => (entries / 8).max(1),
+                    _ => entries.saturating_mul(longer),
+                };
+                vcpu.counter(c.slot).store(entries, COUNT);
+                *heat = Heat::Counting(c);
             }
-            vcpu.counter(c.slot).store((threshold / 8).max(1), COUNT);
-            self.blocks[id as usize].heat = Heat::Counting(c);
         }
     }
 
@@ -359,18 +344,28 @@ impl Blocks {
     /// see to.
     pub(super) fn cool(&mut self, id: u32) {
         self.blocks[id as usize].heat = Heat::Done;
+        self.enter_through(id, None);
+    }
+
+    /// Has everything that leads to block `id` lead to the thunk at offset `counted`, or to itself.
+    /// The jump caches are the caller's to see to.
+    pub(super) fn enter_through(&mut self, id: u32, counted: Option<u32>) {
         let Site { pc, space, .. } = self.blocks[id as usize].site;
         self.targets.remove(pc, space);
-        self.repatch(id, None);
+        if let Some(thunk) = counted {
+            let entry = self.code.exec_base() + u64::from(thunk);
+            self.targets.insert(pc, space, entry);
+        }
+        self.repatch(id, counted);
     }
 
     /// Has the edges of block `id` lead to it, through its counter if it is counted.
     pub(super) fn enter_at<G: Guest>(&mut self, cx: &Context<'_, G>, id: u32) {
         let counted = self.count(cx, id, Origin::Loop);
-        self.repatch(id, counted);
+        self.enter_through(id, counted);
     }
 
-    fn repatch(&mut self, id: u32, counted: Option<u32>) {
+    pub(super) fn repatch(&mut self, id: u32, counted: Option<u32>) {
         let block = &self.blocks[id as usize];
         let (host, fast) = (block.host, block.fast);
         let mut edge = block.incoming;
@@ -384,4 +379,4 @@ impl Blocks {
     }
 }
 
-const COUNT: std::sync::atomic::Ordering = std::sync::atomic::Ordering::Relaxed;
+pub(super) const COUNT: std::sync::atomic::Ordering = std::sync::atomic::Ordering::Relaxed;

@@ -2,18 +2,20 @@
 
 mod heat;
 mod regions;
+mod samples;
 mod trials;
 
-pub(crate) use heat::{Terms, Trip, Tripped};
+pub(crate) use heat::{Again, Terms, Trip, Tripped};
 pub(crate) use regions::Job;
+pub(crate) use samples::Weight;
 
-use crate::config::{Config, Dropped, Translation};
+use crate::config::{Config, Dropped, Policy, Translation};
 use crate::error::EngineError;
 use crate::memory::VcpuRef;
 use crate::site::{CodeAt, Rams, Reach, Site};
 use crate::stats::Stats;
 use crate::table::BlockTable;
-use heat::Heat;
+use heat::{Cold, Heat};
 use isomorph_baseline::{Compiled, Emitter, Layout, Runtime};
 use isomorph_code::CodeMemory;
 use isomorph_cranelift::CompiledRegion;
@@ -185,9 +187,16 @@ pub(crate) struct Context<'a, G: Guest> {
     pub vcpu: Option<VcpuRef>,
     /// Entries after which a counter runs out.
     pub threshold: i32,
+    /// What may be hot is counted from the first edge to it on.
+    pub counting: bool,
 }
 
 impl<'a, G: Guest> Context<'a, G> {
+    /// What is hot enough depends on what it costs.
+    fn is_adaptive(&self) -> bool {
+        self.config.tier2.policy == Policy::Hot(None)
+    }
+
     fn code_at(&self, site: Site) -> CodeAt<'a> {
         CodeAt {
             site,
@@ -399,7 +408,7 @@ impl Blocks {
             map: (first_map, self.map.len() as u32),
             incoming: NONE,
             next_in_page: [first, second],
-            heat: Heat::Cold,
+            heat: Heat::Cold(Cold::default()),
             region: NONE,
             code_of: NONE,
         });

@@ -5,7 +5,8 @@
 //! was made of are *spans* of guest code, in any number; when one changes, the region goes and the
 //! head is back.
 
-use super::heat::Heat;
+use super::heat::{Cold, Heat};
+use super::samples::Waiting;
 use super::trials::Trial;
 use super::{BEFORE_BYTES, Block, Blocks, Context, NONE, PADDING, PAGE_BITS, hash_of};
 use crate::config::{Config, Dropped, Observer, Origin, Part, Policy, Refusal, RegionEvent};
@@ -105,7 +106,7 @@ pub(super) struct Regions {
     /// Bytes of code memory in use.
     code_bytes: usize,
     /// What was chosen to be compiled once it is worth while, by block.
-    pub waiting: HashMap<u32, Box<Choice>>,
+    pub waiting: HashMap<u32, Waiting>,
     /// Regions under trial that were entered or can be.
     pub trials: Vec<u32>,
     /// See [`Blocks::take_gone`].
@@ -141,20 +142,26 @@ impl Regions {
         self.records.get_mut(index as usize)
     }
 
-    /// Whether control is often in the block at `site` while it stays in a region, or in what is
-    /// to become one.
-    pub fn covered(&self, site: Site) -> bool {
-        let waiting = self.waiting.values().any(|choice| {
-            let head = choice.head;
-            site.pc != head.pc && head.inside(site.pc).space == site.space && choice.covers(site.pc)
-        });
+    /// Whether control is often in the block at `site` while it stays in a region, or in one that
+    /// is being compiled.
+    pub fn has_covered(&self, site: Site) -> bool {
         let regions = self.pages.get(&(site.place >> PAGE_BITS));
-        waiting
-            || regions.into_iter().flatten().any(|&region| {
-                let record = &self.records[(region - self.first) as usize];
-                let same = record.head.inside(site.pc).space == site.space;
-                same && record.state != State::Gone && record.covers.contains(&site.pc)
-            })
+        regions.into_iter().flatten().any(|&region| {
+            let record = &self.records[(region - self.first) as usize];
+            let same = record.head.inside(site.pc).space == site.space;
+            same && record.state != State::Gone && record.covers.contains(&site.pc)
+        })
+    }
+
+    /// The head of a choice that waits, in which control is often in the block at `site`.
+    pub fn waits_at(&self, site: Site) -> Option<u32> {
+        let mut waiting = self.waiting.iter();
+        let found = waiting.find(|(_, waiting)| {
+            let choice = &waiting.choice;
+            let same = choice.head.inside(site.pc).space == site.space;
+            same && choice.covers(site.pc)
+        });
+        found.map(|(&id, _)| id)
     }
 
     fn add(&mut self, head: Site, spans: Vec<Span>, covers: Vec<u64>) -> u32 {
@@ -559,7 +566,7 @@ impl Blocks {
             map: (map, self.map.len() as u32),
             incoming: NONE,
             next_in_page: [NONE; 2],
-            heat: Heat::Cold,
+            heat: Heat::Cold(Cold::default()),
             region,
             code_of: region,
         });
@@ -581,7 +588,6 @@ impl Blocks {
         }
         self.enter_at(cx, id);
         table.remove(head.pc, head.space);
-        self.targets.remove(head.pc, head.space);
         let host = self.blocks[id as usize].host;
         let code = self.code.exec_base() + u64::from(host);
         table.insert(head.pc, head.space, code);

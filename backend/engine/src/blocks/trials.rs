@@ -5,7 +5,7 @@
 //! it was first entered on: if a round takes no less, the region goes. What else the vCPU does
 //! meanwhile counts in both.
 
-use super::{Blocks, Terms};
+use super::Blocks;
 use crate::config::Dropped;
 use crate::memory::VcpuRef;
 use crate::table::BlockTable;
@@ -31,8 +31,12 @@ const AGAINST: u8 = 2;
 const WORTH: f64 = 3.0;
 /// Most entries that are counted at a time.
 const MOST: f64 = 1e9;
+/// Entries that are counted to see how many are worth counting.
+const FIRST: i32 = 1 << 12;
+/// Nanoseconds for which entries are counted.
+const LAP_NS: f64 = 1.2e6;
 
-/// How fast entries of a block come.
+/// How fast entries of a block come, and what time is spent there.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Pace {
     /// CPU time of the vCPU at the start of this lap, and which vCPU it is.
@@ -40,39 +44,56 @@ pub(super) struct Pace {
     vcpu: usize,
     /// Entries of this lap.
     entries: i32,
-    /// Time of all laps.
+    /// Time of samples and laps.
     spent: Duration,
     /// Nanoseconds for an entry in the last lap.
     round_ns: f64,
+    /// That lap was long enough.
+    measured: bool,
 }
 
 impl Pace {
-    /// A lap of so many entries begins, on this thread's vCPU.
-    pub fn start(&mut self, vcpu: VcpuRef, entries: i32) {
-        (self.since, self.vcpu, self.entries) = (cpu_time(), vcpu.id(), entries);
+    /// A first lap begins, on this thread's vCPU: of so many entries.
+    pub fn start(&mut self, vcpu: VcpuRef) -> i32 {
+        self.begin(vcpu, FIRST)
     }
 
-    /// A lap is over. `Some`: it takes so many entries more before `cost_ns` is worth while.
-    pub fn lap(&mut self, vcpu: VcpuRef, cost_ns: f64, terms: &Terms<'_>) -> Option<i32> {
-        if !terms.adaptive {
-            return None;
-        }
+    fn begin(&mut self, vcpu: VcpuRef, entries: i32) -> i32 {
+        (self.since, self.vcpu, self.entries) = (cpu_time(), vcpu.id(), entries);
+        entries
+    }
+
+    /// A lap is over. `Some`: one more begins, of so many entries.
+    pub fn lap(&mut self, vcpu: VcpuRef) -> Option<i32> {
         if self.vcpu != vcpu.id() || self.entries <= 0 {
-            let entries = self.entries.max(1);
-            self.start(vcpu, entries);
-            return Some(entries);
+            return Some(self.begin(vcpu, self.entries.max(1)));
         }
         let took = cpu_time().saturating_sub(self.since);
         self.spent += took;
-        self.round_ns = took.as_nanos().max(1) as f64 / f64::from(self.entries);
-        let left = cost_ns * WORTH - self.spent.as_nanos() as f64;
-        if left <= 0.0 && (terms.affordable)(cost_ns) {
+        let ns = took.as_nanos().max(1) as f64;
+        self.round_ns = ns / f64::from(self.entries);
+        self.measured = ns > LAP_NS / 2.0;
+        if self.measured {
             return None;
         }
-        let left = left.max(cost_ns * WORTH / 2.0);
-        let entries = (left / self.round_ns).clamp(16.0, MOST) as i32;
-        self.start(vcpu, entries);
-        Some(entries)
+        let entries = (LAP_NS / self.round_ns).clamp(16.0, MOST) as i32;
+        Some(self.begin(vcpu, entries))
+    }
+
+    /// A sample that stands for so many nanoseconds was taken there.
+    pub fn credit(&mut self, ns: f64) {
+        self.spent += Duration::from_nanos(ns as u64);
+    }
+
+    /// Time spent there, as far as is known.
+    pub fn spent(&self) -> Duration {
+        self.spent
+    }
+
+    /// Whether it is known how long a round takes, and tier 1 has spent so much time there that
+    /// compiling for `cost_ns` is worth while.
+    pub fn is_worth(&self, cost_ns: f64) -> bool {
+        self.measured && self.spent.as_nanos() as f64 >= cost_ns * WORTH
     }
 
     /// Nanoseconds for an entry, if known.

@@ -239,6 +239,7 @@ impl<G: SystemGuest> SystemVcpu<G> {
         signals::prepare_thread().map_err(|source| EngineError::VcpuMemory { size: 0, source })?;
         self.mail.set_thread();
         self.core.set_current();
+        self.core.engine().sampler.running();
         self.changed = true;
         let mut go = Go::Anew;
         loop {
@@ -256,6 +257,7 @@ impl<G: SystemGuest> SystemVcpu<G> {
             }
             if self.halted {
                 self.mail.sleep();
+                self.core.engine().sampler.running();
                 continue;
             }
             let next = match go {
@@ -560,10 +562,16 @@ impl<G: SystemGuest> SystemVcpu<G> {
             }
             _ => {
                 self.core.clear_poll();
-                self.core.engine().polled(shared);
-                self.core.store_fp();
-                G::set_pc(self.core.state_mut(), pc);
-                Ok(Go::Anew)
+                let (next, sample) = self.core.polled(pc);
+                // What is in the mailbox may change what the pc means.
+                if sample
+                    && !self.mail.any()
+                    && let Ok((site, true, _)) = self.site(pc)
+                    && let Some(recording) = self.core.engine().sampled(site, shared)
+                {
+                    self.core.record(recording);
+                }
+                Ok(Go::On(next))
             }
         }
     }
@@ -629,6 +637,7 @@ impl<G: SystemGuest> SystemVcpu<G> {
             }
             self.stats.waits += 1;
             self.mail.sleep();
+            self.core.engine().sampler.running();
             let kicked = self.read_mail();
             if kicked {
                 // The wait may end for any reason; the guest waits again if it must.

@@ -35,7 +35,7 @@ impl Mix {
     /// `fickle` times.
     pub fn add(&mut self, block: &Block, visits: u32, fickle: u32) {
         let visits = u64::from(visits);
-        if block.insts.iter().any(|i| is_return(i)) {
+        if block.insts.iter().any(is_return) {
             self.fickle += u64::from(fickle);
         }
         for inst in &block.insts {

@@ -1,5 +1,6 @@
 //! The threads that compile regions, and what waits for them.
 
+use super::thread::spawn;
 use crate::blocks::Job;
 use crate::config::{Config, Refusal, RegionEvent};
 use crate::engine::Engine;
@@ -13,10 +14,6 @@ use std::time::Duration;
 
 /// Regions that may wait: what is hotter than the others comes again.
 const WAITING: usize = 64;
-/// How long a region under trial is left alone.
-const TRIAL: Duration = Duration::from_millis(2);
-/// How often it is looked at before it stays as it is.
-const LOOKS: u32 = 100;
 /// How long a thread waits for work before it ends.
 const IDLE: Duration = Duration::from_secs(2);
 
@@ -62,7 +59,7 @@ impl Queue {
         if state.threads < engine.config.tier2.threads && state.jobs.len() > idle {
             state.threads += 1;
             let (engine, queue) = (Arc::downgrade(engine), queue.clone());
-            if !spawn(move || work(&engine, &queue)) {
+            if !spawn("isomorph-tier2", move || work(&engine, &queue)) {
                 state.threads -= 1;
             }
         }
@@ -77,38 +74,25 @@ impl Queue {
         state.working = state.working.saturating_sub(1);
     }
 
-    /// What to do next. `trials`: regions are under trial.
-    fn next(&self, trials: bool) -> Work {
+    /// What to compile next; `None`: the thread ends.
+    fn next(&self) -> Option<Job> {
         let mut state = self.lock();
         loop {
             if !state.closed
                 && let Some(job) = state.jobs.pop_front()
             {
                 state.working += 1;
-                return Work::Compile(job);
+                return Some(job);
             }
-            let patience = if trials { TRIAL } else { IDLE };
-            let waited = self.changed.wait_timeout(state, patience);
+            let waited = self.changed.wait_timeout(state, IDLE);
             let (again, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
             state = again;
-            let idle = timeout.timed_out() && state.jobs.is_empty();
-            if !state.closed && idle && trials {
-                return Work::Look;
-            }
-            if state.closed || idle {
+            if state.closed || (timeout.timed_out() && state.jobs.is_empty()) {
                 state.threads -= 1;
-                return Work::End;
+                return None;
             }
         }
     }
-}
-
-/// What a thread does next.
-enum Work {
-    Compile(Job),
-    /// Have the regions under trial looked at.
-    Look,
-    End,
 }
 
 impl State {
@@ -125,43 +109,11 @@ impl State {
     }
 }
 
-/// Starts a thread that no signal of the guest's is delivered to.
-fn spawn(work: impl FnOnce() + Send + 'static) -> bool {
-    // SAFETY: zeroed signal sets are valid, and both outlive the calls; the mask is this thread's.
-    let old = unsafe {
-        let (mut all, mut old) = (std::mem::zeroed(), std::mem::zeroed());
-        libc::sigfillset(&mut all);
-        libc::pthread_sigmask(libc::SIG_SETMASK, &all, &mut old);
-        old
-    };
-    let builder = std::thread::Builder::new().name("isomorph-tier2".into());
-    let started = builder.spawn(work).is_ok();
-    // SAFETY: as above.
-    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &old, std::ptr::null_mut()) };
-    started
-}
-
 fn work<G: Guest>(engine: &Weak<Engine<G>>, queue: &Queue) {
     let mut compiler = None;
-    let mut trials = false;
-    let mut looks = 0;
-    loop {
-        let work = queue.next(trials);
+    while let Some(job) = queue.next() {
         let Some(engine) = engine.upgrade() else {
-            trials = false;
-            if matches!(work, Work::End) {
-                return;
-            }
             continue;
-        };
-        let job = match work {
-            Work::Compile(job) => job,
-            Work::Look => {
-                looks += 1;
-                trials = engine.ask_for_looks(looks < LOOKS);
-                continue;
-            }
-            Work::End => return,
         };
         let compiler = match &mut compiler {
             Some(compiler) => compiler,
@@ -192,8 +144,6 @@ fn work<G: Guest>(engine: &Weak<Engine<G>>, queue: &Queue) {
         let took = cpu_time().saturating_sub(begin);
         engine.stats.region_ns.add(took.as_nanos() as u64);
         queue.done();
-        trials = engine.any_trial();
-        looks = 0;
     }
 }
 

@@ -60,6 +60,16 @@ impl Recording {
             || (self.rounds < 2 && self.steps.len() >= PATIENCE)
     }
 
+    /// The block at `pc`, entered last, was left before its first instruction: it is entered again.
+    /// True if that was by a computed jump.
+    pub fn undo(&mut self, pc: u64) -> bool {
+        let Some(step) = self.steps.pop_if(|step| step.pc == pc) else {
+            return false;
+        };
+        self.rounds -= u32::from(step.inside && pc == self.head().pc);
+        step.computed
+    }
+
     /// The region that it shows.
     pub fn choose(&self) -> Result<Choice, Refusal> {
         Choice::from_steps(self)
