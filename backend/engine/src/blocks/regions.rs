@@ -282,6 +282,8 @@ impl Blocks {
             return Err(why);
         }
         pieces.swap(0, head);
+        // Computed jumps compare with the targets in this order.
+        pieces[1..].sort_by_key(|piece| std::cmp::Reverse(piece.part.visits));
         pieces.retain(|piece| refused(cx.config, &piece.ir).is_none());
         let mut ir = Region::default();
         for (n, from) in pieces.iter().enumerate() {
