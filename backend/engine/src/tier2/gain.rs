@@ -27,8 +27,10 @@ const ACCESSES: u64 = 260;
 const ACCESSES_PER_JUMP: u64 = 6;
 /// Divisions among a thousand operations that a region bears.
 const DIVISIONS: u64 = 5;
-/// As `DIVISIONS`, of returns to elsewhere than the last time.
+/// As `DIVISIONS`, of returns to elsewhere than the last time, and how many more for a thousand
+/// computed jumps.
 const FICKLE: u64 = 10;
+const FICKLE_PER_JUMP: u64 = 400;
 
 impl Mix {
     /// Adds a block that was recorded `visits` times, from which the way led elsewhere than before
@@ -55,8 +57,10 @@ impl Mix {
     /// Whether a region is likely to be faster than tier 1.
     pub fn is_promising(&self) -> bool {
         let bears = ACCESSES * self.ops / 1000 + ACCESSES_PER_JUMP * self.computed;
-        let few = |n: u64, most: u64| n * 1000 <= most * self.ops;
-        self.accesses <= bears && few(self.divisions, DIVISIONS) && few(self.fickle, FICKLE)
+        let fickle = FICKLE * self.ops + FICKLE_PER_JUMP * self.computed;
+        self.accesses <= bears
+            && self.divisions * 1000 <= DIVISIONS * self.ops
+            && self.fickle * 1000 <= fickle
     }
 }
 
