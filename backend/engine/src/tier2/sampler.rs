@@ -207,11 +207,11 @@ impl State {
 
 /// Time between samples: at first, as a rule, and where nothing new is told.
 const FIRST: Duration = Duration::from_millis(1);
-const OFTEN: Duration = Duration::from_millis(3);
+const OFTEN: Duration = Duration::from_millis(4);
 const SELDOM: Duration = Duration::from_millis(16);
 /// Samples of the first kind; samples that tell nothing before the last kind begins.
 const FIRSTS: u32 = 10;
-const QUIET: u32 = 64;
+const QUIET: u32 = 48;
 /// How long no vCPU is met running before the thread rests.
 const REST: Duration = Duration::from_millis(20);
 /// How long it sleeps after its rest, and how often that is doubled while it wakes for nothing.
