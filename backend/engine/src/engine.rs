@@ -571,6 +571,13 @@ impl<G: Guest> Engine<G> {
         Ok(())
     }
 
+    /// Ends the threads that the engine has of its own, until they are needed again: some system
+    /// calls are refused to processes with more than one.
+    pub fn end_threads(&self) {
+        self.sampler.end();
+        self.queue.end();
+    }
+
     /// To be called before `fork(2)`: no thread is amid a translation while the guard lives.
     pub fn fork_prepare(self: &Arc<Self>) -> ForkGuard<'_, G> {
         ForkGuard {

@@ -169,6 +169,19 @@ fn other_settings_take_no_samples() {
 }
 
 #[test]
+fn the_engines_threads_end_and_start_anew() {
+    let (e, _) = engine(&sum(), sampled());
+    for _ in 0..2 {
+        let Snapshot { samples, .. } = e.stats();
+        assert!(until(&e, |s| s.samples > samples + 3), "{:?}", e.stats());
+        e.end_threads();
+        let ticks = e.stats().sampler_ticks;
+        std::thread::sleep(Duration::from_millis(30));
+        assert_eq!(e.stats().sampler_ticks, ticks);
+    }
+}
+
+#[test]
 fn the_child_of_a_fork_is_sampled_too() {
     let (e, _) = engine(&sum(), sampled());
     assert!(until(&e, |s| s.samples > 0), "{:?}", e.stats());

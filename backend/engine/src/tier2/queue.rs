@@ -1,6 +1,6 @@
 //! The threads that compile regions, and what waits for them.
 
-use super::thread::spawn;
+use super::thread::{Helper, spawn};
 use crate::blocks::Job;
 use crate::config::{Config, Refusal, RegionEvent};
 use crate::engine::Engine;
@@ -30,7 +30,10 @@ pub(crate) struct State {
     /// Regions that are being compiled.
     working: usize,
     threads: usize,
+    helpers: Vec<Helper>,
+    /// The threads are to end, at once or once nothing waits.
     closed: bool,
+    leaving: bool,
 }
 
 pub(crate) type QueueGuard<'a> = MutexGuard<'a, State>;
@@ -47,11 +50,22 @@ impl Queue {
         self.changed.notify_all();
     }
 
+    /// Ends the threads, once they have done what waits, until there is more.
+    pub fn end(&self) {
+        let mut state = self.lock();
+        let helpers = std::mem::take(&mut state.helpers);
+        state.leaving = true;
+        drop(state);
+        self.changed.notify_all();
+        helpers.into_iter().for_each(Helper::join);
+        self.lock().leaving = false;
+    }
+
     /// Adds a job; false if there are too many already.
     pub fn push<G: Guest>(engine: &Arc<Engine<G>>, job: Job) -> bool {
         let queue = &engine.queue;
         let mut state = queue.lock();
-        if state.jobs.len() >= WAITING {
+        if state.leaving || state.jobs.len() >= WAITING {
             return false;
         }
         state.jobs.push_back(job);
@@ -59,8 +73,10 @@ impl Queue {
         if state.threads < engine.config.tier2.threads && state.jobs.len() > idle {
             state.threads += 1;
             let (engine, queue) = (Arc::downgrade(engine), queue.clone());
-            if !spawn("isomorph-tier2", move || work(&engine, &queue)) {
-                state.threads -= 1;
+            state.helpers.retain(|helper| !helper.is_over());
+            match spawn("isomorph-tier2", move || work(&engine, &queue)) {
+                Some(helper) => state.helpers.push(helper),
+                None => state.threads -= 1,
             }
         }
         drop(state);
@@ -84,10 +100,14 @@ impl Queue {
                 state.working += 1;
                 return Some(job);
             }
+            if state.closed || state.leaving {
+                state.threads -= 1;
+                return None;
+            }
             let waited = self.changed.wait_timeout(state, IDLE);
             let (again, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
             state = again;
-            if state.closed || (timeout.timed_out() && state.jobs.is_empty()) {
+            if timeout.timed_out() && state.jobs.is_empty() {
                 state.threads -= 1;
                 return None;
             }
@@ -104,6 +124,7 @@ impl State {
     /// In the child of a fork: the threads are gone, and what they had.
     pub fn orphaned(&mut self) {
         self.jobs.clear();
+        self.helpers.drain(..).for_each(std::mem::forget); // they are the parent's
         self.working = 0;
         self.threads = 0;
     }

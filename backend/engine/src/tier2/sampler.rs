@@ -5,7 +5,7 @@
 //! woken. No signals and no timers are involved, since both could be the guest's.
 
 use super::process_time;
-use super::thread::spawn;
+use super::thread::{Helper, spawn};
 use crate::memory::VcpuRef;
 use crate::stats::Counter;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
@@ -33,6 +33,8 @@ pub(crate) struct Sampler {
 #[derive(Debug, Default)]
 pub(crate) struct State {
     pub vcpus: Vec<VcpuRef>,
+    thread: Option<Helper>,
+    /// The thread is to end.
     closed: bool,
 }
 
@@ -118,9 +120,25 @@ impl Sampler {
             return;
         }
         let sampler = self.clone();
-        if !spawn("isomorph-sampler", move || sampler.work()) {
+        let thread = spawn("isomorph-sampler", move || sampler.work());
+        if thread.is_none() {
             self.mode.store(OFF, Ordering::SeqCst);
         }
+        self.lock().thread = thread;
+    }
+
+    /// Ends the thread until it is started anew.
+    pub fn end(&self) {
+        let mut state = self.lock();
+        let Some(thread) = state.thread.take() else {
+            return;
+        };
+        state.closed = true;
+        drop(state);
+        self.changed.notify_all();
+        thread.join();
+        self.lock().closed = false;
+        self.mode.store(UNSTARTED, Ordering::SeqCst);
     }
 
     /// Nanoseconds that a sample stands for.
@@ -199,6 +217,7 @@ impl State {
     /// In the child of a fork: the thread is gone, and all vCPUs but `mine`.
     pub fn orphaned(&mut self, sampler: &Sampler, mine: VcpuRef) {
         self.vcpus.retain(|vcpu| vcpu.same(mine));
+        std::mem::forget(self.thread.take()); // it is the parent's
         if sampler.mode.load(Ordering::SeqCst) != OFF {
             sampler.mode.store(UNSTARTED, Ordering::SeqCst);
         }

@@ -117,6 +117,20 @@ pub fn keyctl(task: &mut Task, args: [u64; 6]) -> SysResult {
     unsafe { host::blocking(task, libc::SYS_keyctl, args) }
 }
 
+/// `unshare(2)`: some namespaces are for processes with one thread only, so isomorph's own end.
+pub fn unshare(task: &mut Task, args: [u64; 6]) -> SysResult {
+    task.process.engine.end_threads();
+    // SAFETY: the call takes flags alone.
+    unsafe { host::blocking(task, libc::SYS_unshare, args) }
+}
+
+/// `setns(2)`: see [`unshare`].
+pub fn setns(task: &mut Task, args: [u64; 6]) -> SysResult {
+    task.process.engine.end_threads();
+    // SAFETY: the call takes a descriptor and flags alone.
+    unsafe { host::blocking(task, libc::SYS_setns, args) }
+}
+
 /// `lsm_get_self_attr(2)`: the buffer's size is behind the third argument.
 pub fn lsm_get_self_attr(task: &mut Task, args: [u64; 6]) -> SysResult {
     sized(task, 459, args, 1)

@@ -258,7 +258,7 @@ syscalls! {
     95 waitid(idtype: Flags(&f::ID_TYPE), id: Int, infop: Struct(128), options: Flags(&f::WAIT),
               rusage: Struct(144)) = Block(nr::SYS_waitid);
     96 set_tid_address(tidptr: Addr) = Call(thread::sys_set_tid_address);
-    97 unshare(flags: Flags(&f::CLONE)) = Block(nr::SYS_unshare);
+    97 unshare(flags: Flags(&f::CLONE)) = Call(info::unshare);
     98 futex(uaddr: Struct(4), futex_op: Flags(&f::FUTEX), val: Uint, timeout: Hex, uaddr2: Addr,
              val3: Hex) = Call(time::futex);
     99 set_robust_list(head: Addr, len: Size) = Call(thread::sys_set_robust_list);
@@ -463,7 +463,7 @@ syscalls! {
         = Block(nr::SYS_open_by_handle_at);
     266 clock_adjtime(clk_id: CLOCK, buf: Struct(208)) = Pass(nr::SYS_clock_adjtime);
     267 syncfs(fd: Fd) = Block(nr::SYS_syncfs);
-    268 setns(fd: Fd, nstype: Flags(&f::CLONE)) = Block(nr::SYS_setns);
+    268 setns(fd: Fd, nstype: Flags(&f::CLONE)) = Call(info::setns);
     269 sendmmsg(sockfd: Fd, msgvec: Array(2, 64), vlen: Uint, flags: Flags(&f::MSG))
         = Call(net::sendmmsg);
     270 process_vm_readv(pid: PID, local_iov: Iov(2), liovcnt: Size, remote_iov: Iov(4),
