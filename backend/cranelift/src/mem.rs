@@ -6,7 +6,8 @@ use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{self, BlockArg, InstBuilder, MemFlagsData, Value, types};
 use cranelift_frontend::{FunctionBuilder, Variable};
 use isomorph_baseline::{Header, MemKind, Memory, TLB_ADDEND, TLB_READ, TLB_WRITE};
-use isomorph_ir::{Inst, MemOp, Op, Order, TrapKind, Type};
+use isomorph_ir::{Inst, MemOp, Op, Order, Region, Site, TrapKind, Type};
+use std::collections::HashMap;
 use std::mem::offset_of;
 
 /// Flags of accesses to guest memory.
@@ -72,6 +73,41 @@ impl Page {
         f.def_var(addend, none);
         Self { tag, addend }
     }
+}
+
+/// The accesses whose page is known from one before, their leader, and the distance from that:
+/// those of [`Region::reprobes`] between which and their leader there are no others, whose slow
+/// paths could change any translation.
+pub(crate) fn followers(region: &Region) -> HashMap<Site, (Site, i64)> {
+    let mut followers = HashMap::new();
+    let mut probes: Vec<_> = region.reprobes.iter().collect();
+    probes.sort_unstable_by_key(|probe| probe.access);
+    for probe in probes {
+        let (leader, access) = (probe.leader, probe.access);
+        let block = access.block;
+        if leader.block != block || leader.inst >= access.inst {
+            continue;
+        }
+        let between = leader.inst + 1..access.inst;
+        let follows = |inst: usize| {
+            let before = followers.get(&Site { block, inst });
+            let op = region.blocks[block].insts[inst].op;
+            !may_be_slow(op) || before.is_some_and(|&(first, _)| first == leader)
+        };
+        if between.into_iter().all(follows) {
+            followers.insert(access, (leader, probe.delta));
+        }
+    }
+    followers
+}
+
+/// Whether the operation may do more than compute.
+fn may_be_slow(op: Op) -> bool {
+    use Op::{AtomicRmw, CallHelper, Cas, CasPair, Load, LoadReserved, Store, StoreCond};
+    matches!(
+        op,
+        Load | Store | AtomicRmw | Cas | CasPair | LoadReserved | StoreCond | CallHelper
+    )
 }
 
 /// Whether the page of an access is known.
@@ -223,17 +259,21 @@ impl Translate<'_> {
         }
     }
 
-    /// Notes for the accesses that follow one whose slow path has come back what the TLB knows
-    /// since.
+    /// Notes for the accesses that follow one whose slow path has come back what is known since:
+    /// what the TLB knows, or nothing, as any translation may have changed.
     fn reload(&mut self, probe: &Probe) {
-        let How::Entry {
-            entry,
-            at,
-            page: Some(page),
-            ..
-        } = probe.how
-        else {
-            return;
+        let (entry, at, page) = match probe.how {
+            How::Entry {
+                entry,
+                at,
+                page: Some(page),
+                ..
+            } => (entry, at, page),
+            How::Entry { .. } => return,
+            How::Page(page) => {
+                let none = self.f.ins().iconst(types::I64, NO_PAGE);
+                return self.f.def_var(page.tag, none);
+            }
         };
         let tag = self.f.ins().load(types::I64, TRUSTED, entry, at);
         self.f.def_var(page.tag, tag);

@@ -3,7 +3,7 @@
 use crate::exits::{self, Dispatch, ExitKind};
 use crate::flow::{self, Flow, Set};
 use crate::locate::Access;
-use crate::mem::Page;
+use crate::mem::{self, Page};
 use crate::plan::Plan;
 use crate::{CompileError, Floats, Stats};
 use cranelift_codegen::ir::condcodes::IntCC;
@@ -128,11 +128,10 @@ pub(crate) fn translate(
         t.rounds = Some((count, word));
     }
     if layout.memory != Memory::Identity {
-        for probe in &region.reprobes {
+        t.followers = mem::followers(region);
+        for &(leader, _) in t.followers.values() {
             let page = || Page::none(&mut t.f);
-            t.pages.entry(probe.leader).or_insert_with(page);
-            let leader = (probe.leader, probe.delta);
-            t.followers.insert(probe.access, leader);
+            t.pages.entry(leader).or_insert_with(page);
         }
     }
     t.entry()?;

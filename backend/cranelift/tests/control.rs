@@ -287,11 +287,12 @@ block 0x1000 flags 0x0 insns 4 end 0x1010
 ";
     load_for(&mut m, PAGED, text);
     // By address: accesses on the slow path where the TLB knows the page, and where it does not.
+    // Behind a follower's slow path nothing is known.
     let rows: [(u64, &[u64], &[u64]); 4] = [
         (0x5100, &[], &[0x5100]),
-        (0x5ff8, &[0x6000], &[0x5ff8, 0x6000]),
+        (0x5ff8, &[0x6000, 0x5ff0], &[0x5ff8, 0x6000, 0x5ff0]),
         (0x5000, &[0x4ff8], &[0x5000, 0x4ff8]),
-        (0x5ffc, &[0x5ffc, 0x6004], &[0x5ffc, 0x6004]),
+        (0x5ffc, &[0x5ffc, 0x6004, 0x5ff4], &[0x5ffc, 0x6004, 0x5ff4]),
     ];
     for (at, known, unknown) in rows {
         for (fill, want) in [(true, known), (false, unknown)] {
