@@ -17,6 +17,8 @@ pub struct Cfg {
     idom: Vec<usize>,
     /// Heads of loops; all blocks if a loop has two entries.
     heads: Vec<bool>,
+    /// A loop has two entries.
+    odd: bool,
 }
 
 /// A natural loop.
@@ -113,7 +115,8 @@ impl Cfg {
             let mut targets = self.succs[from].iter();
             targets.any(|&to| back(from, to) && !self.dominates(to, from))
         };
-        if self.order.iter().any(odd) {
+        self.odd = self.order.iter().any(odd);
+        if self.odd {
             self.heads.fill(true);
         }
     }
@@ -192,6 +195,12 @@ impl Cfg {
             b = self.idom[b];
         }
         a == b
+    }
+
+    /// The natural loop of `head`, if what it writes is all that can happen between two visits of
+    /// the head: not where a loop has two entries, which may come through any block.
+    pub fn only_loop<'a>(&self, loops: &'a [Loop], head: usize) -> Option<&'a Loop> {
+        loops.iter().find(|l| l.head == head && !self.odd)
     }
 
     /// The natural loops, inner ones first.

@@ -61,7 +61,7 @@ impl Copies {
         for &n in cfg.order() {
             let mut known = at[n].take().unwrap_or_default();
             if cfg.is_loop_head(n) {
-                match loops.iter().find(|l| l.head == n) {
+                match cfg.only_loop(&loops, n) {
                     Some(l) => {
                         let written = Written::by(region, context, &l.blocks);
                         let keeps = |v| written.keeps(slots, v);

@@ -59,7 +59,7 @@ pub fn probes(region: &mut Region, context: &Context) -> Changes {
     for &n in cfg.order() {
         let mut state = at[n].take().filter(|_| n != region.entry);
         if cfg.is_loop_head(n) {
-            let natural = loops.iter().find(|l| l.head == n);
+            let natural = cfg.only_loop(&loops, n);
             state = state.zip(natural).map(|(state, natural)| {
                 let written = Written::by(region, context, &natural.blocks);
                 pass.round(n, state, &written)
