@@ -23,7 +23,7 @@ pub(crate) struct Mix {
 
 /// Accesses among a thousand operations that a region bears, and how many more for each computed
 /// jump among them (docs/jit.md).
-const ACCESSES: u64 = 260;
+const ACCESSES: u64 = 170;
 const ACCESSES_PER_JUMP: u64 = 6;
 /// Divisions among a thousand operations that a region bears.
 const DIVISIONS: u64 = 5;
