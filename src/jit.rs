@@ -13,7 +13,7 @@ const KEYS: [(&str, &str, &str); 4] = [
     (
         "tier2",
         "auto|off|always|N",
-        "compile hot code again: as idle CPUs make it worth while (the default), never, before \
+        "compile hot code again: where it is likely to pay (the default), never, before \
          it first runs, or when entered N times",
     ),
     ("threads", "N", "threads that compile, 1 to 64"),
