@@ -1,7 +1,7 @@
 //! What all vCPUs share: translations, and the protocol by which they stop for each other.
 
 use crate::blocks::{Again, Blocks, Context, Entry, Terms, Trip, Tripped, Weight, ticks};
-use crate::config::{Config, Policy, Refusal, RegionEvent, Tier2};
+use crate::config::{Config, Origin, Policy, Refusal, RegionEvent, Tier2};
 use crate::error::EngineError;
 use crate::memory::{PENDING_FAULT, VcpuMemory, VcpuRef};
 use crate::site::{Rams, Site};
@@ -332,7 +332,8 @@ impl<G: Guest> Engine<G> {
         let protect = |page| mail.iter().for_each(|vcpu| vcpu.protect(page));
         let cx = self.context(&protect, None);
         let site = tripped.site;
-        if blocks.promises(&cx, site) {
+        // A part of an interpreter, say, says little of the whole.
+        if tripped.origin == Origin::Computed || blocks.promises(&cx, site) {
             return blocks.begin(&cx, tripped);
         }
         inner.blocks.stop_counting(&self.table, site);
