@@ -321,11 +321,10 @@ impl RamBlock {
     /// Makes a hole in the file, which all mappings of it share.
     fn punch(&self, offset: u64, len: u64) -> bool {
         let mode = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
+        let (file, offset, len) = (self.file.as_raw_fd(), offset as i64, len as i64);
         // SAFETY: a plain system call on our descriptor; the range was checked, so it fits. The
         // mapping stays as it is, and no reference to its bytes exists.
-        let result =
-            unsafe { libc::fallocate(self.file.as_raw_fd(), mode, offset as i64, len as i64) };
-        result == 0
+        unsafe { libc::fallocate(file, mode, offset, len) == 0 }
     }
 
     /// The bytes as `vm-memory` wants them for virtqueues. `None` beyond the end.

@@ -24,18 +24,8 @@ fn sampled() -> Config {
     with(Policy::Hot(None), 1)
 }
 
-/// Counts r0 down from 20000 and sums it up in r1, in two blocks.
-fn sum() -> Vec<Insn> {
-    vec![
-        addi(0, 20000),
-        add(1, 1, 0),
-        bnez(6, 2), // never: r6 is 0
-        addi(0, -1),
-        bnez(0, -3),
-        ecall(),
-    ]
-}
-const SUM: u64 = 20000 * 20001 / 2;
+const COUNT: i16 = 20_000;
+const SUM: u64 = COUNT as u64 * (COUNT as u64 + 1) / 2;
 
 /// Runs the program from its start once.
 fn run(v: &mut isomorph_engine::Vcpu<Toy>) -> [u64; 8] {
@@ -64,7 +54,7 @@ fn until(e: &Arc<Engine<Toy>>, done: impl Fn(Snapshot) -> bool) -> bool {
 
 #[test]
 fn a_hot_loop_is_sampled_recorded_and_compiled() {
-    let (e, _) = engine(&sum(), sampled());
+    let (e, _) = engine(&sum(COUNT), sampled());
     assert!(until(&e, |s| s.regions > 0), "{:?}", e.stats());
     let stats = e.stats();
     assert!(stats.samples > 0 && stats.recordings > 0, "{stats:?}");
@@ -123,7 +113,7 @@ fn each_vcpu_is_sampled() {
 
 #[test]
 fn nothing_wakes_up_while_nothing_runs() {
-    let (e, _) = engine(&sum(), sampled());
+    let (e, _) = engine(&sum(COUNT), sampled());
     assert!(until(&e, |s| s.samples > 5), "{:?}", e.stats());
     // It takes some looks to see that nothing runs.
     let late = Instant::now() + PATIENCE;
@@ -160,7 +150,7 @@ fn other_settings_take_no_samples() {
         (Policy::Hot(None), 0),
     ];
     for (policy, threads) in settings {
-        let (e, _) = engine(&sum(), with(policy, threads));
+        let (e, _) = engine(&sum(COUNT), with(policy, threads));
         let start = Instant::now();
         assert!(until(&e, |_| start.elapsed() > Duration::from_millis(50)));
         let stats = e.stats();
@@ -170,7 +160,7 @@ fn other_settings_take_no_samples() {
 
 #[test]
 fn the_engines_threads_end_and_start_anew() {
-    let (e, _) = engine(&sum(), sampled());
+    let (e, _) = engine(&sum(COUNT), sampled());
     for _ in 0..2 {
         let Snapshot { samples, .. } = e.stats();
         assert!(until(&e, |s| s.samples > samples + 3), "{:?}", e.stats());
@@ -183,7 +173,7 @@ fn the_engines_threads_end_and_start_anew() {
 
 #[test]
 fn the_child_of_a_fork_is_sampled_too() {
-    let (e, _) = engine(&sum(), sampled());
+    let (e, _) = engine(&sum(COUNT), sampled());
     assert!(until(&e, |s| s.samples > 0), "{:?}", e.stats());
     let mut v = vcpu(&e);
     let guard = e.fork_prepare();

@@ -85,22 +85,10 @@ fn until(e: &Arc<Engine<Toy>>, registers: [u64; 8], done: impl Fn(Snapshot) -> b
     }
 }
 
-/// Counts r0 down from 1000 and sums it up in r1, in two blocks.
-fn sum() -> Vec<Insn> {
-    vec![
-        addi(0, 1000),
-        add(1, 1, 0),
-        bnez(6, 2), // never: r6 is 0
-        addi(0, -1),
-        bnez(0, -3),
-        ecall(),
-    ]
-}
-
 #[test]
 fn a_hot_loop_becomes_a_region_and_stays_right() {
     let (config, log) = hot(50);
-    let (e, _) = engine(&sum(), config);
+    let (e, _) = engine(&sum(1000), config);
     let r = until(&e, [0; 8], |s| s.regions > 0);
     assert_eq!(r[1], 500_500);
     // Once more, in the region.
@@ -159,7 +147,7 @@ fn a_target_of_computed_jumps_is_counted() {
 #[test]
 fn a_region_goes_when_its_code_changes_and_the_new_code_runs() {
     let (config, log) = hot(50);
-    let (e, code) = engine(&sum(), config);
+    let (e, code) = engine(&sum(1000), config);
     until(&e, [0; 8], |s| s.regions > 0);
     code.set(3, &[addi(0, -2)]);
     e.insn_sync(None);
@@ -287,7 +275,7 @@ fn code_that_does_not_come_back_is_refused() {
 fn tier_2_keeps_to_its_share_of_code_memory() {
     let (mut config, log) = hot(50);
     config.tier2.code_bytes = 16;
-    let (e, _) = engine(&sum(), config);
+    let (e, _) = engine(&sum(1000), config);
     let r = until(&e, [0; 8], |s| s.regions_refused > 0);
     assert_eq!(r[1], 500_500);
     assert_eq!(e.stats().regions, 0);
@@ -302,7 +290,7 @@ fn tier_2_keeps_to_its_share_of_code_memory() {
 fn everything_is_compiled_if_that_is_asked_for() {
     let (mut config, log) = hot(0);
     config.tier2.policy = Policy::Always;
-    let (e, _) = engine(&sum(), config);
+    let (e, _) = engine(&sum(1000), config);
     let r = until(&e, [0; 8], |_| true);
     assert_eq!(r[1], 500_500);
     assert!(e.stats().regions > 0);
@@ -317,7 +305,7 @@ fn everything_is_compiled_if_that_is_asked_for() {
 fn what_is_worth_it_is_compiled_and_tried() {
     let (mut config, log) = hot(0);
     config.tier2.policy = Policy::Hot(None);
-    let (e, _) = engine(&sum(), config);
+    let (e, _) = engine(&sum(1000), config);
     let r = until(&e, [0; 8], |s| s.regions > 0);
     assert_eq!(r[1], 500_500);
     // Through its trial, whatever comes of that.

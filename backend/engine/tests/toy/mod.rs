@@ -273,3 +273,15 @@ fn use_signal_stack() {
     let set = unsafe { libc::sigaltstack(&stack, std::ptr::null_mut()) };
     assert_eq!(set, 0);
 }
+
+/// Counts r0 down from `count` and sums it up in r1, in two blocks.
+pub fn sum(count: i16) -> Vec<Insn> {
+    vec![
+        addi(0, count),
+        add(1, 1, 0),
+        bnez(6, 2), // never: r6 is 0
+        addi(0, -1),
+        bnez(0, -3),
+        ecall(),
+    ]
+}
