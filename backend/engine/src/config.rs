@@ -172,8 +172,8 @@ pub enum RegionEvent<'a> {
         after: &'a Region,
         /// What the passes did.
         passes: &'a passes::Stats,
-        /// Cranelift's input, as text.
-        clif: String,
+        /// Cranelift's input, as text, if it was asked for ([`Extras::clif`]).
+        clif: Option<String>,
         /// What the code generator did.
         stats: &'a isomorph_cranelift::Stats,
         /// Time between choice and compilation.
@@ -210,8 +210,9 @@ pub enum RegionEvent<'a> {
 pub struct Translation<'a> {
     /// The guest's bytes from the block's first instruction to its last.
     pub guest: &'a [u8],
-    /// The block as the front end emitted it, nothing folded.
-    pub plain: &'a Block,
+    /// The block as the front end emitted it, nothing folded, if it was asked for
+    /// ([`Extras::plain`]).
+    pub plain: Option<&'a Block>,
     /// The block that was compiled.
     pub block: &'a Block,
     /// The host code.
@@ -222,8 +223,34 @@ pub struct Translation<'a> {
     pub map: &'a [MapEntry],
 }
 
+/// What is made for observers alone, and takes time: only on demand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Extras {
+    /// [`Translation::plain`]: each block is translated once more.
+    pub plain: bool,
+    /// `clif` of [`RegionEvent::Compiled`]: each region is printed.
+    pub clif: bool,
+}
+
+impl Extras {
+    /// What either asks for.
+    #[must_use]
+    pub fn union(self, other: Self) -> Self {
+        Self {
+            plain: self.plain || other.plain,
+            clif: self.clif || other.clif,
+        }
+    }
+}
+
 /// Is told of every translation.
 pub trait Observer: Send + Sync {
+    /// What it would have made for it. Asked for each block and region, as the calls below are
+    /// made: must not call the engine.
+    fn wants(&self) -> Extras {
+        Extras::default()
+    }
+
     /// A block was translated. Called under the engine's lock: must not call the engine.
     fn translated(&self, translation: &Translation<'_>);
 

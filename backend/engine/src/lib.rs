@@ -25,7 +25,8 @@ mod vcpu;
 
 pub use blocks::ticks as host_ticks;
 pub use config::{
-    Config, Dropped, Observer, Origin, Part, Policy, Refusal, RegionEvent, Tier2, Translation,
+    Config, Dropped, Extras, Observer, Origin, Part, Policy, Refusal, RegionEvent, Tier2,
+    Translation,
 };
 pub use engine::{Engine, ForkGuard};
 pub use error::EngineError;

@@ -3,8 +3,8 @@
 mod toy;
 
 use isomorph_engine::{
-    Config, Dropped, Engine, Exit, Observer, Origin, Policy, Refusal, RegionEvent, Snapshot, Tier2,
-    Translation, TrapKind,
+    Config, Dropped, Engine, Exit, Extras, Observer, Origin, Policy, Refusal, RegionEvent,
+    Snapshot, Tier2, Translation, TrapKind,
 };
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use toy::*;
 
 /// What became of regions, in words.
 #[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<String>>>);
+struct Log(Arc<Mutex<Vec<String>>>, Extras);
 
 impl Log {
     fn has(&self, word: &str) -> bool {
@@ -21,7 +21,13 @@ impl Log {
 }
 
 impl Observer for Log {
-    fn translated(&self, _: &Translation<'_>) {}
+    fn wants(&self) -> Extras {
+        self.1
+    }
+
+    fn translated(&self, translation: &Translation<'_>) {
+        assert_eq!(translation.plain.is_some(), self.1.plain);
+    }
 
     fn region(&self, event: &RegionEvent<'_>) {
         let line = match event {
@@ -30,7 +36,8 @@ impl Observer for Log {
             }
             RegionEvent::Refused { why, .. } => format!("refused {why:?}"),
             RegionEvent::Compiled { before, clif, .. } => {
-                assert!(clif.contains("function"), "{clif}");
+                assert_eq!(clif.is_some(), self.1.clif);
+                assert!(clif.as_ref().is_none_or(|text| text.contains("function")));
                 format!(
                     "compiled {} joins {}",
                     before.blocks.len(),
@@ -96,6 +103,18 @@ fn a_hot_loop_becomes_a_region_and_stays_right() {
     assert_eq!((r[0], r[1]), (0, 500_500));
     assert!(log.has("chosen Loop"), "{:?}", log.0);
     assert!(log.has("installed"), "{:?}", log.0);
+}
+
+#[test]
+fn what_takes_time_is_made_for_those_who_want_it() {
+    for (plain, clif) in [(false, false), (false, true), (true, false), (true, true)] {
+        let (mut config, mut log) = hot(50);
+        log.1 = Extras { plain, clif };
+        config.observer = Some(Box::new(log.clone()));
+        let (e, _) = engine(&sum(1000), config);
+        until(&e, [0; 8], |s| s.regions > 0);
+        assert!(log.has("compiled"), "{:?}", log.0);
+    }
 }
 
 #[test]

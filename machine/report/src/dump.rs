@@ -2,7 +2,7 @@
 
 use crate::disassembly::{guest_text, host_text};
 use crate::{DebugItems, words};
-use isomorph_engine::{Guest, Observer, RegionEvent, Translation};
+use isomorph_engine::{Extras, Guest, Observer, RegionEvent, Translation};
 use isomorph_ir::Region;
 use std::fmt::Write;
 
@@ -17,6 +17,13 @@ pub(crate) struct Dump<G> {
 }
 
 impl<G: Guest> Observer for Dump<G> {
+    fn wants(&self) -> Extras {
+        Extras {
+            plain: self.items.contains(DebugItems::OP),
+            clif: self.items.contains(DebugItems::CLIF),
+        }
+    }
+
     fn translated(&self, translation: &Translation<'_>) {
         let mut text = String::new();
         let table = G::globals();
@@ -25,8 +32,10 @@ impl<G: Guest> Observer for Dump<G> {
             let pc = translation.block.pc;
             guest_text(&mut text, &self.guest, pc, translation.guest);
         }
-        if self.items.contains(DebugItems::OP) {
-            let _ = write!(text, "OP:\n{}", translation.plain.text(table));
+        if self.items.contains(DebugItems::OP)
+            && let Some(plain) = translation.plain
+        {
+            let _ = write!(text, "OP:\n{}", plain.text(table));
         }
         if self.items.contains(DebugItems::OP_OPT) {
             let _ = write!(text, "OP after folding:\n{}", translation.block.text(table));
@@ -59,7 +68,7 @@ impl<G: Guest> Observer for Dump<G> {
                 after,
                 clif,
                 ..
-            } => self.compiled(&mut text, *region, (before, after), clif),
+            } => self.compiled(&mut text, *region, (before, after), clif.as_deref()),
             RegionEvent::Installed {
                 region, code, host, ..
             } if self.items.contains(DebugItems::REGION_ASM) => {
@@ -81,7 +90,7 @@ impl<G: Guest> Dump<G> {
         text: &mut String,
         region: u32,
         (before, after): (&Region, &Region),
-        clif: &str,
+        clif: Option<&str>,
     ) {
         let table = G::globals();
         if self.items.contains(DebugItems::REGION_OP) {
@@ -92,7 +101,9 @@ impl<G: Guest> Dump<G> {
                 after.text(table)
             );
         }
-        if self.items.contains(DebugItems::CLIF) {
+        if self.items.contains(DebugItems::CLIF)
+            && let Some(clif) = clif
+        {
             let _ = writeln!(text, "REGION {region} CLIF:\n{clif}");
         }
     }

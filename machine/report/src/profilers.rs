@@ -208,7 +208,7 @@ mod tests {
         };
         observer.translated(&Translation {
             guest: &[],
-            plain: &block,
+            plain: None,
             block: &block,
             code: &[0x90, 0xc3],
             host: 0x7000,

@@ -1,7 +1,7 @@
 //! What is kept of a run: for the figures of `isomorph bench` and the page of `isomorph explain`.
 
 use crate::words;
-use isomorph_engine::{Guest, MapEntry, Observer, Part, RegionEvent, Translation};
+use isomorph_engine::{Extras, Guest, MapEntry, Observer, Part, RegionEvent, Translation};
 use isomorph_ir::passes::PASSES;
 use isomorph_ir::{Block, GlobalTable};
 use isomorph_probe::monotonic_ns;
@@ -183,6 +183,17 @@ impl Recorder {
 }
 
 impl Observer for Recorder {
+    fn wants(&self) -> Extras {
+        if self.detail == Detail::Figures {
+            return Extras::default();
+        }
+        let kept = self.kept();
+        Extras {
+            plain: kept.ops < OPS_MAX,
+            clif: kept.text_bytes < TEXT_MAX,
+        }
+    }
+
     fn translated(&self, translation: &Translation<'_>) {
         if self.detail == Detail::Figures {
             return;
@@ -190,9 +201,12 @@ impl Observer for Recorder {
         let time = self.now();
         let (plain, block) = (translation.plain, translation.block);
         let mut kept = self.kept();
-        let ops = plain.insts.len() + block.insts.len();
+        let ops = plain.map_or(0, |plain| plain.insts.len()) + block.insts.len();
         kept.ops += ops;
-        let ir = (kept.ops <= OPS_MAX).then(|| (plain.clone(), block.clone()));
+        let room = kept.ops <= OPS_MAX;
+        let ir = plain
+            .filter(|_| room)
+            .map(|plain| (plain.clone(), block.clone()));
         kept.blocks.push(BlockNote {
             pc: block.pc,
             insns: block.insns,
@@ -332,7 +346,7 @@ impl Compilation {
         if let Some(table) = table {
             compiled.before = before.text(table).to_string();
             compiled.after = after.text(table).to_string();
-            compiled.clif.clone_from(clif);
+            compiled.clif = clif.clone().unwrap_or_default();
         }
         compiled
     }

@@ -6,7 +6,7 @@ use crate::page::{Contents, attribute, page};
 use crate::profilers::{JitDump, PerfMap, dump_path, map_path};
 use crate::record::{Detail, Recorder};
 use crate::{DebugItems, Symbols};
-use isomorph_engine::{Guest, Observer, RegionEvent, Snapshot, Translation};
+use isomorph_engine::{Extras, Guest, Observer, RegionEvent, Snapshot, Translation};
 use isomorph_probe::{Sampler, monotonic_ns, process_cpu_ns};
 use std::fs::File;
 use std::io::{self, Seek, Write};
@@ -303,6 +303,11 @@ fn all(mut observers: Vec<Box<dyn Observer>>) -> Option<Box<dyn Observer>> {
 struct All(Vec<Box<dyn Observer>>);
 
 impl Observer for All {
+    fn wants(&self) -> Extras {
+        let all = self.0.iter().map(|one| one.wants());
+        all.fold(Extras::default(), Extras::union)
+    }
+
     fn translated(&self, translation: &Translation<'_>) {
         self.0.iter().for_each(|one| one.translated(translation));
     }
@@ -320,6 +325,13 @@ struct Shared {
 }
 
 impl Observer for Shared {
+    fn wants(&self) -> Extras {
+        match std::process::id() == self.pid {
+            true => self.recorder.wants(),
+            false => Extras::default(),
+        }
+    }
+
     fn translated(&self, translation: &Translation<'_>) {
         if std::process::id() == self.pid {
             self.recorder.translated(translation);
@@ -356,6 +368,31 @@ mod tests {
     fn nothing_is_observed_that_was_not_asked_for() {
         let (observer, told) = start(&Wanted::default()).unwrap();
         assert!(observer.is_none() && !told);
+    }
+
+    #[test]
+    fn texts_are_made_for_what_shows_them() {
+        let figures = Summary::Figures {
+            json: false,
+            path: None,
+        };
+        let figures = wanted(Some(figures));
+        let logged = |items| Wanted {
+            items,
+            ..figures.clone()
+        };
+        let extras = |plain, clif| Extras { plain, clif };
+        for (wanted, expected) in [
+            (figures.clone(), extras(false, false)),
+            (logged(DebugItems::REGION_OP), extras(false, false)),
+            (logged(DebugItems::OP), extras(true, false)),
+            (logged(DebugItems::CLIF), extras(false, true)),
+        ] {
+            let observer = start(&wanted).unwrap().0.unwrap();
+            assert_eq!(observer.wants(), expected, "{wanted:?}");
+        }
+        let recorder = testing::recorded();
+        assert_eq!(recorder.wants(), extras(true, true));
     }
 
     #[test]

@@ -56,7 +56,7 @@ pub fn recorded() -> Recorder {
     let block = region().blocks[0].clone();
     recorder.translated(&Translation {
         guest: &LOOP,
-        plain: &block,
+        plain: Some(&block),
         block: &block,
         code: &[0x83, 0xe8, 0x01, 0xc3],
         host: 0x7000,
@@ -104,12 +104,13 @@ fn compiled(recorder: &Recorder) {
         bytes: 3,
         ..Default::default()
     };
+    let clif = "function u0:0(i64) -> i64 {\n@80000020    v1 = iconst.i64 1\n}\n";
     recorder.region(&RegionEvent::Compiled {
         region: 0,
         before: &region(),
         after: &region(),
         passes: &passes::Stats::default(),
-        clif: "function u0:0(i64) -> i64 {\n@80000020    v1 = iconst.i64 1\n}\n".into(),
+        clif: Some(clif.into()),
         stats: &stats,
         queued: Duration::from_micros(5),
         took: Duration::from_micros(300),

@@ -128,6 +128,7 @@ pub(crate) struct Blocks {
     pub code: CodeMemory,
     emitter: Emitter,
     builder: Builder,
+    /// Folds nothing; made for the first observer that wants its blocks.
     plain: Option<Builder>,
     compiled: Compiled,
     blocks: Vec<Block>,
@@ -233,10 +234,7 @@ impl Blocks {
             code,
             emitter,
             builder: Builder::new(G::globals()),
-            plain: config
-                .observer
-                .as_ref()
-                .map(|_| Builder::plain(G::globals())),
+            plain: None,
             compiled: Compiled::default(),
             blocks: Vec::new(),
             edges: Vec::new(),
@@ -457,18 +455,23 @@ impl Blocks {
     }
 
     fn observe<G: Guest>(&mut self, cx: &Context<'_, G>, source: &CodeAt<'_>, host: u64) {
-        let (Some(observer), Some(plain)) = (&cx.config.observer, &mut self.plain) else {
+        let Some(observer) = &cx.config.observer else {
             return;
         };
         let block = self.builder.block();
-        let limits = source.site.limits(cx.config);
-        translate_block(cx.guest, plain, source, block.pc, block.flags, limits);
+        let plain = observer.wants().plain.then(|| {
+            let new = || Builder::plain(G::globals());
+            let plain = self.plain.get_or_insert_with(new);
+            let limits = source.site.limits(cx.config);
+            translate_block(cx.guest, plain, source, block.pc, block.flags, limits);
+            plain.block()
+        });
         self.bytes
             .resize(block.end.wrapping_sub(block.pc) as usize, 0);
         let have = source.read(block.pc, &mut self.bytes);
         observer.translated(&Translation {
             guest: &self.bytes[..have],
-            plain: plain.block(),
+            plain,
             block,
             code: &self.compiled.code,
             host,

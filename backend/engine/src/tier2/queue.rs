@@ -192,7 +192,7 @@ pub(crate) fn compile_region<G: Guest>(
             before: &job.ir,
             after: &region,
             passes: &done,
-            clif: compiler.clif(),
+            clif: observer.wants().clif.then(|| compiler.clif()),
             stats: &code.stats,
             queued,
             took,
