@@ -88,7 +88,8 @@ impl Builder {
             Setting::JitDump => config.reports.jitdump = true,
             Setting::PageSize => page_size(origin, value)?,
             Setting::WithoutEffect(reason) => {
-                eprintln!("isomorph: warning: {origin} has no effect: {reason}");
+                let text = format_args!("warning: {origin} has no effect: {reason}");
+                crate::output::complain("isomorph", text);
             }
             Setting::Unsupported(reason) => {
                 return Err(CliError::Unsupported {

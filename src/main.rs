@@ -43,7 +43,7 @@ fn main() -> ExitCode {
         },
     };
     done.unwrap_or_else(|error| {
-        eprintln!("{}: {}", calling.prefix(), error::chain(&error));
+        output::complain(calling.prefix(), error::chain(&error));
         ExitCode::from(error.status())
     })
 }

@@ -1,4 +1,4 @@
-//! What the command itself says on standard output.
+//! What the command itself says on standard output and standard error.
 
 use std::io::Write;
 
@@ -10,4 +10,9 @@ pub fn show(text: &str) -> Result<(), CliError> {
     out.write_all(text.as_bytes())
         .and_then(|()| out.flush())
         .map_err(CliError::Output)
+}
+
+/// Says on standard error what is wrong. Where nobody listens, nothing is lost.
+pub fn complain(name: &str, text: impl std::fmt::Display) {
+    let _ = writeln!(std::io::stderr().lock(), "{name}: {text}");
 }

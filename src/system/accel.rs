@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::Write;
+use std::path::Path;
 use std::sync::Arc;
 
 use isomorph_accel_tcg::{Services, Tcg, TcgConfig};
@@ -10,7 +11,9 @@ use isomorph_chardev::CharBackend;
 use isomorph_devices::serial::Serial;
 use isomorph_engine::Config as EngineConfig;
 use isomorph_machine::{Accel, Clock, Firmware, Life};
-use isomorph_report::{DumpSink, ReportError, Reports, Symbols, Table, Told};
+use isomorph_report::{
+    DumpSink, GrowingFile, ReportError, Reports, Sinks, Symbols, Table, Told, Warn,
+};
 use isomorph_riscv::{HartState, RiscvMachine};
 use isomorph_sbi::{Console, ConsoleError, Sbi};
 use isomorph_softmmu::Mmio;
@@ -54,7 +57,7 @@ pub fn accelerator(config: &Config) -> Result<Arc<dyn Accelerator>, SystemError>
     let what = (title(config), symbols(config)?);
     let started = config
         .reports
-        .start(&guest, what, log(config)?, |file| file);
+        .start(&guest, what, sinks(config)?, |file| file);
     let (observer, reports) = started?;
     let engine = EngineConfig {
         chain: !config.no_chain,
@@ -109,26 +112,32 @@ fn symbols(config: &Config) -> Result<Symbols, SystemError> {
     Ok(Symbols::of_tables(tables))
 }
 
-/// Where `-d` writes: the file of `-D`, or standard error.
-fn log(config: &Config) -> Result<DumpSink, SystemError> {
-    let Some(path) = &config.log_file else {
-        return Ok(Box::new(|text| {
-            write_log(&mut std::io::stderr().lock(), text)
-        }));
+/// Where texts go: what `-d` asks for to the file of `-D`, or to standard error.
+fn sinks(config: &Config) -> Result<Sinks, SystemError> {
+    let speaker = config.speaker;
+    let warn: Warn = Arc::new(move |text| speaker.say(text));
+    let log: DumpSink = match &config.log_file {
+        Some(path) => {
+            let file = GrowingFile::new("the log", (path.clone(), log_file(path)?), warn.clone());
+            Box::new(move |text| {
+                file.write(text.as_bytes());
+            })
+        }
+        // What cannot be logged is lost: there is nobody to tell.
+        None => Box::new(|text| {
+            let _ = std::io::stderr().lock().write_all(text.as_bytes());
+        }),
     };
-    let opened = File::create(path);
-    let file = opened.map_err(|source| SystemError::File {
-        origin: "-D".to_owned(),
-        action: "open",
-        path: path.clone(),
-        source,
-    })?;
-    Ok(Box::new(move |text| write_log(&mut &file, text)))
+    Ok(Sinks { log, warn })
 }
 
-fn write_log(log: &mut dyn Write, text: &str) {
-    // What cannot be logged is lost: there is nobody to tell.
-    let _ = log.write_all(text.as_bytes());
+fn log_file(path: &Path) -> Result<File, SystemError> {
+    File::create(path).map_err(|source| SystemError::File {
+        origin: "-D".to_owned(),
+        action: "open",
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// The translator.

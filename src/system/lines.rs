@@ -13,6 +13,7 @@ use isomorph_machine::{Life, Shutdown};
 
 use crate::system::config::{Chardev, Line};
 use crate::system::error::SystemError;
+use crate::system::losses::Losses;
 use crate::system::speaker::Speaker;
 
 /// Lines by the names of their options.
@@ -72,6 +73,7 @@ pub fn open(chardevs: &[Chardev], controls: &Controls) -> Result<Lines, SystemEr
             origin: chardev.origin.clone(),
             source,
         })?;
+        let line = Losses::of(line, (&chardev.id, &chardev.line), controls.speaker);
         lines.insert(chardev.id.clone(), line);
     }
     Ok(lines)

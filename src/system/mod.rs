@@ -19,6 +19,7 @@ mod drive;
 pub mod error;
 mod keyval;
 mod lines;
+mod losses;
 mod machine;
 mod net;
 mod options;

@@ -9,7 +9,7 @@ use isomorph_chardev::{restore_terminal, retake_terminal};
 use isomorph_machine::{
     Ended, Life, RunError, Runner, Shutdown, Vcpu, VcpuConfig, VcpuId, Watchdog,
 };
-use isomorph_report::Told;
+use isomorph_report::{ReportError, Told};
 use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
@@ -93,7 +93,9 @@ fn run_machine(config: Config) -> Result<ExitCode, SystemError> {
         .map_or_else(|_| Vec::new(), |ended| stats::counts(ended, &machine.board));
     match accelerator.report(&more)? {
         Told::Nothing => {}
-        Told::Text(text) => speaker.say(text.trim_end()),
+        Told::Text(text) => speaker
+            .tell(text.trim_end())
+            .map_err(ReportError::standard_error)?,
         Told::File(path) => speaker.say(format_args!("wrote {}", path.display())),
     }
     let ended = ended?;

@@ -15,6 +15,14 @@ impl Default for Speaker {
 impl Speaker {
     /// Says something. Where nobody listens, nothing is lost.
     pub fn say(self, text: impl std::fmt::Display) {
-        let _ = writeln!(std::io::stderr().lock(), "{}: {text}", self.0);
+        let _ = self.tell(text);
+    }
+
+    /// Says what was asked for.
+    ///
+    /// # Errors
+    /// Standard error does not take it.
+    pub fn tell(self, text: impl std::fmt::Display) -> std::io::Result<()> {
+        writeln!(std::io::stderr().lock(), "{}: {text}", self.0)
     }
 }

@@ -1,7 +1,7 @@
 //! What is told of a run: `explain`, `bench`, files for perf, logs of regions.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::{ISOMORPH, check, folder, image, isomorph};
@@ -111,8 +111,105 @@ fn what_cannot_be_told_is_an_error_before_the_guest_runs() {
     check(&isomorph(&["bench", "/no/such"]), 1, "", "/no/such");
     let both = ["bench", "--system", "-L", "/", "riscv64"];
     check(&isomorph(&both), 2, "", "cannot be used with");
+}
+
+#[test]
+fn a_report_that_cannot_be_written_is_an_error_after_the_guest_ran() {
     let full = isomorph(&["explain", "-o", "/dev/full", &image("fib")]);
-    check(&full, 0, "fib(38)", "cannot write /dev/full");
+    check(
+        &full,
+        1,
+        "fib(38)",
+        "isomorph: the report: cannot write /dev/full: No space",
+    );
+    let full = isomorph(&["bench", "-o", "/dev/full", &image("fib")]);
+    check(&full, 1, "fib(38)", "cannot write /dev/full: No space left");
+    // Nobody is there to be told, but for who asks for the status.
+    let mut command = Command::new(ISOMORPH);
+    command.args(["bench", &image("fib")]).stderr(full_disk());
+    check(&command.output().unwrap(), 1, "fib(38)", "");
+    let mut command = Command::new(ISOMORPH);
+    command.args(["run", "/no/such"]).stderr(full_disk());
+    check(&command.output().unwrap(), 1, "", "");
+}
+
+fn full_disk() -> fs::File {
+    fs::File::options().write(true).open("/dev/full").unwrap()
+}
+
+#[test]
+fn a_log_that_cannot_be_written_is_told_of_once() {
+    let words = ["run", "-D", "/dev/full", "-d", "in_asm,op", &image("fib")];
+    let output = isomorph(&words);
+    let said = "isomorph: the log: cannot write /dev/full any further: No space left";
+    check(&output, 0, "fib(38)", said);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(said.lines().count(), 1, "{said}");
+    let words = "system riscv64 -nographic -D /dev/full -d in_asm";
+    let mut command = Command::new(ISOMORPH);
+    command
+        .args(words.split(' '))
+        .args(["-append", "demo", "-kernel", &image("kernel")]);
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    check(
+        &output,
+        0,
+        "0 failed",
+        "the log: cannot write /dev/full any further",
+    );
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(said.matches("any further").count(), 1, "{said}");
+}
+
+/// Runs a program that may make files of 512 bytes (POSIX, `ulimit`), as on a full disk. The
+/// folder that it runs in, and the process's number.
+fn on_a_small_disk(test: &str, option: &str) -> (PathBuf, u32) {
+    let folder = folder(test);
+    let script = "trap '' XFSZ; ulimit -f 1; exec \"$@\"";
+    let mut command = Command::new("sh");
+    command.args(["-c", script, "sh", ISOMORPH, "run", "--jit", "tier2=always"]);
+    command
+        .args([option, &image("queens")])
+        .current_dir(&folder);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn().unwrap();
+    let pid = child.id();
+    let output = child.wait_with_output().unwrap();
+    let said = format!("isomorph: {}: cannot write /", &option[2..]);
+    check(&output, 0, "92", &said);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains(&format!("-{pid}.")), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+    (folder, pid)
+}
+
+#[test]
+fn files_for_perf_end_with_a_whole_record_on_a_full_disk() {
+    let (_, pid) = on_a_small_disk("perfmap-full", "--perfmap");
+    let path = format!("/tmp/perf-{pid}.map");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::remove_file(path).unwrap();
+    assert!(
+        text.ends_with("@tier1\n") || text.ends_with("@tier2\n"),
+        "{text}"
+    );
+    let (folder, pid) = on_a_small_disk("jitdump-full", "--jitdump");
+    let dump = fs::read(folder.join(format!("jit-{pid}.dump"))).unwrap();
+    let mut at = 40;
+    while at < dump.len() {
+        at += u32::from_ne_bytes(dump[at + 4..at + 8].try_into().unwrap()) as usize;
+    }
+    assert_eq!(at, dump.len());
+}
+
+#[test]
+fn a_dump_that_cannot_be_begun_is_an_error_before_the_guest_runs() {
+    let folder = folder("jitdump-taken");
+    let script = "mkdir jit-$$.dump; exec \"$@\"";
+    let mut command = Command::new("sh");
+    command.args(["-c", script, "sh", ISOMORPH, "run", "--jitdump"]);
+    let output = command.arg(image("queens")).current_dir(folder).output();
+    check(&output.unwrap(), 1, "", "isomorph: jitdump: cannot write /");
 }
 
 #[test]

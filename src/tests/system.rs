@@ -255,6 +255,10 @@ fn serial_lines_lead_elsewhere() {
     let mut machine = Machine::start(&format!("-append demo -serial file:{}", file.display()));
     machine.end(0);
     assert!(std::fs::read_to_string(&file).unwrap().contains("0 failed"));
+    let mut machine = Machine::start("-append demo -serial file:/dev/full");
+    machine.end(0);
+    machine.expect("serial0: cannot write /dev/full: output is lost: ", 1);
+    assert_eq!(machine.said().lines().count(), 1, "{}", machine.said());
     let socket = folder.join("socket");
     let line = format!("-serial unix:{},server=on,wait=on", socket.display());
     let mut machine = Machine::start(&line);

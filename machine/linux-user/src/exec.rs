@@ -392,7 +392,8 @@ fn host_execve(
         flags as u64,
         0,
     ];
-    task.process.report();
+    // If it cannot be written, that was said; the program that follows has its own.
+    let _ = task.process.report();
     signal::set_mask_if_quiet(task, task.signal.mask)?;
     task.process.actions.prepare_exec();
     // SAFETY: both arrays and all strings are live and terminated.

@@ -7,7 +7,7 @@ use crate::elf::{Elf, Loaded};
 use crate::errno::Errno;
 use crate::error::RunError;
 use crate::exec::{self, Target};
-use crate::log::{Log, out_of_the_way};
+use crate::log::{Log, complain, out_of_the_way};
 use crate::mm::{AddressSpace, Kind, PAGE, Request, copy_to_guest, page_up};
 use crate::random::Random;
 use crate::signal::{self, Actions, HandlerStack, SignalState};
@@ -15,7 +15,7 @@ use crate::stack;
 use crate::task::{Image, Layout, Process, Task};
 use crate::vdso;
 use isomorph_engine::Config;
-use isomorph_report::{Reports, Summary, Symbols};
+use isomorph_report::{Reports, Sinks, Summary, Symbols};
 use std::ffi::OsString;
 use std::fs::File;
 use std::os::fd::FromRawFd;
@@ -214,13 +214,18 @@ fn engine_config(
     log: &Arc<Log>,
 ) -> Result<(Config, Reports<Cpu>), RunError> {
     let log = log.clone();
-    let sink = Box::new(move |text: &str| log.write(text));
+    let sinks = Sinks {
+        log: Box::new(move |text| {
+            log.write(text);
+        }),
+        warn: Arc::new(|text| complain(text)),
+    };
     let guest = Cpu::new(model.clone());
     let words = [config.program.as_os_str()].into_iter();
     let words = words.chain(config.args.iter().map(OsString::as_os_str));
     let words: Vec<_> = words.map(|word| word.to_string_lossy()).collect();
     let what = (words.join(" "), Symbols::of_this_process());
-    let (observer, reports) = config.reports.start(&guest, what, sink, out_of_the_way)?;
+    let (observer, reports) = config.reports.start(&guest, what, sinks, out_of_the_way)?;
     if reports.is_wanted() {
         signal::notice_end();
     }

@@ -56,7 +56,7 @@ pub fn run(config: RunConfig) -> Result<std::convert::Infallible, RunError> {
     }
     syscall::close_standard();
     let status = task.run();
-    if task.leave() {
+    if let Some(status) = task.leave(status) {
         thread::end_process(status);
     }
     thread::end_thread(status)

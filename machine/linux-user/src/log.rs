@@ -1,10 +1,13 @@
 //! Where traces and dumps go.
 
 use crate::config::RunConfig;
+use crate::errno::Errno;
 use crate::error::RunError;
 use crate::syscall::reserve_fd;
+use isomorph_report::GrowingFile;
 use std::fs::{File, OpenOptions};
-use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
+use std::os::fd::{FromRawFd, IntoRawFd};
+use std::sync::Arc;
 
 /// Moves a file out of the way of the guest's descriptors, and of its `close_range`.
 pub fn out_of_the_way(file: File) -> File {
@@ -13,9 +16,29 @@ pub fn out_of_the_way(file: File) -> File {
     unsafe { File::from_raw_fd(fd) }
 }
 
+/// Writes to standard error, whatever the guest has made of it; false if not all was written.
+fn to_stderr(mut text: &[u8]) -> bool {
+    while !text.is_empty() {
+        // SAFETY: the text is live.
+        let done = unsafe { libc::write(libc::STDERR_FILENO, text.as_ptr().cast(), text.len()) };
+        match usize::try_from(done) {
+            Ok(count) => text = &text[count..],
+            Err(_) if Errno::last() == Errno::EINTR => {}
+            Err(_) => return false,
+        }
+    }
+    true
+}
+
+/// Says on standard error what goes wrong while the guest runs. Where nobody listens, nothing is
+/// lost. Takes no lock: another thread may have held it when this process was forked.
+pub fn complain(text: impl std::fmt::Display) {
+    to_stderr(format!("isomorph: {text}\n").as_bytes());
+}
+
 /// A sink for lines of text, usable from every thread.
 pub struct Log {
-    file: Option<OwnedFd>,
+    file: Option<GrowingFile>,
 }
 
 impl Log {
@@ -36,19 +59,20 @@ impl Log {
         if !config.log_goes_on && file.metadata().is_ok_and(|data| data.is_file()) {
             file.set_len(0).map_err(failed)?;
         }
+        let file = (path.clone(), out_of_the_way(file));
+        let warn = Arc::new(|text: &str| complain(text));
         Ok(Self {
-            file: Some(out_of_the_way(file).into()),
+            file: Some(GrowingFile::new("the log", file, warn)),
         })
     }
 
-    /// Writes text as it is, in one piece.
-    pub fn write(&self, text: &str) {
-        let fd = self
-            .file
-            .as_ref()
-            .map_or(libc::STDERR_FILENO, AsRawFd::as_raw_fd);
-        // SAFETY: the text is live. What cannot be logged is lost: there is nobody to tell.
-        unsafe { libc::write(fd, text.as_ptr().cast(), text.len()) };
+    /// Writes text as it is, in one piece; false if it could not be written, which is told once
+    /// if there is anybody to tell.
+    pub fn write(&self, text: &str) -> bool {
+        match &self.file {
+            Some(file) => file.write(text.as_bytes()),
+            None => to_stderr(text.as_bytes()),
+        }
     }
 
     /// Writes a line.

@@ -1,6 +1,7 @@
 //! Guest processes: fork, vfork and the end.
 
 use crate::errno::{Errno, SysResult};
+use crate::log::complain;
 use crate::signal::{self, HandlerStack, SignalState};
 use crate::syscall::uaccess;
 use crate::task::{Process, Task};
@@ -50,7 +51,7 @@ fn fork_blocked(task: &mut Task, args: &CloneArgs) -> SysResult {
             copied.done();
             become_child(task, args);
             if let Err(error) = ready {
-                eprintln!("isomorph: fork: {error}");
+                complain(format_args!("fork: {error}"));
                 process.end(125)
             }
             Ok(0)
@@ -309,7 +310,6 @@ impl Process {
 
     /// Ends the process.
     pub fn end(&self, status: i32) -> ! {
-        self.about_to_end();
-        exit_group(status)
+        exit_group(self.about_to_end(status))
     }
 }

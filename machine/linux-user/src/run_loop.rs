@@ -3,6 +3,7 @@
 use crate::abi::riscv64 as arch;
 use crate::cpu::{Exit, Fault, TrapKind};
 use crate::errno::{Errno, SysResult};
+use crate::log::complain;
 use crate::signal::{self, fault_info};
 use crate::syscall::{self, Outcome};
 use crate::task::Task;
@@ -35,7 +36,7 @@ impl Task {
                 Ok(Exit::Fault(fault)) => self.fault(fault),
                 Ok(Exit::Interrupted) => {}
                 Err(error) => {
-                    eprintln!("isomorph: {error}");
+                    complain(error);
                     self.process.end(125);
                 }
             }

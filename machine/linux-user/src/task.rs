@@ -3,7 +3,7 @@
 use crate::config::RunConfig;
 use crate::cpu::{Cpu, Engine, Vcpu};
 use crate::exec;
-use crate::log::Log;
+use crate::log::{Log, complain};
 use crate::mm::AddressSpace;
 use crate::proc_files;
 use crate::signal::{Action, Actions, Info, SignalState};
@@ -99,6 +99,13 @@ impl Task {
     }
 }
 
+/// The report could not be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Untold;
+
+/// What a process ends with whose report could not be written.
+const UNTOLD: i32 = 1;
+
 impl Process {
     /// See [`Task::sysroot_path`].
     #[must_use]
@@ -115,31 +122,41 @@ impl Process {
         self.config.reports.items.contains(items)
     }
 
-    /// Says what is to be said when the process ends.
-    pub fn about_to_end(&self) {
+    /// Says what is to be said when the process ends with `status`. What the process ends with
+    /// then: a report that cannot be written is an error.
+    pub fn about_to_end(&self, status: i32) -> i32 {
         if self.config.stats {
             self.log.write(&crate::statistics::statistics(self));
         }
-        if let Some(path) = self.report() {
-            let path = path.display();
-            self.log.line(format_args!("isomorph: wrote {path}"));
+        match self.report() {
+            Ok(None) => status,
+            Ok(Some(path)) => {
+                let path = path.display();
+                self.log.line(format_args!("isomorph: wrote {path}"));
+                status
+            }
+            Err(Untold) => UNTOLD,
         }
     }
 
     /// Writes the page or the figures of the run, if they were asked for. The file, if it is one.
-    pub fn report(&self) -> Option<PathBuf> {
+    ///
+    /// # Errors
+    /// It could not be written, which was said.
+    pub fn report(&self) -> Result<Option<PathBuf>, Untold> {
         if !self.reports.is_wanted() {
-            return None;
+            return Ok(None);
         }
         match self.reports.finish(&self.engine.stats(), &[]) {
-            Ok(Told::Nothing) => {}
-            Ok(Told::File(path)) => return Some(path),
-            Ok(Told::Text(text)) => self.log.write(&text),
-            Err(error) => self
-                .log
-                .line(format_args!("isomorph: {}", error.with_cause())),
+            Ok(Told::Nothing) => Ok(None),
+            Ok(Told::File(path)) => Ok(Some(path)),
+            Ok(Told::Text(text)) if self.log.write(&text) => Ok(None),
+            Ok(Told::Text(_)) => Err(Untold),
+            Err(error) => {
+                complain(error.with_cause());
+                Err(Untold)
+            }
         }
-        None
     }
 }
 

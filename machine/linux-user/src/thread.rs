@@ -243,7 +243,7 @@ fn thread_main(seed: Seed) {
     drop(started);
     signal::set_host_mask(signal::host_mask(mask));
     let status = task.run();
-    if task.leave() {
+    if let Some(status) = task.leave(status) {
         end_process(status);
     }
     drop(task);
@@ -265,8 +265,8 @@ fn unshare_what_is_not_shared(args: &CloneArgs) {
 
 impl Task {
     /// Ends the thread as far as other threads can see it: futexes are woken, signals go
-    /// elsewhere. True if it was the last one of its process.
-    pub fn leave(&mut self) -> bool {
+    /// elsewhere. What its process ends with if it was the last one.
+    pub fn leave(&mut self, status: i32) -> Option<i32> {
         signal::set_host_mask(signal::ALL);
         signal::pass_on(self);
         signal::set_current(std::ptr::null());
@@ -285,10 +285,7 @@ impl Task {
             };
         }
         let last = self.process.threads.fetch_sub(1, Ordering::SeqCst) == 1;
-        if last {
-            self.process.about_to_end();
-        }
-        last
+        last.then(|| self.process.about_to_end(status))
     }
 }
 

@@ -4,11 +4,11 @@
 //! jit-interface.txt`): lines `START SIZE name` in hexadecimal. The dump follows `tools/perf/
 //! Documentation/jitdump-specification.txt`, version 1; its clock is `CLOCK_MONOTONIC`, so that
 //! `perf record` needs `-k mono`. Each record is written in one piece, since a guest may end its
-//! process at any time.
+//! process at any time, and the file of a full disk ends with a whole one.
 //!
 //! A forked child has another number: it writes nothing, and perf finds no names for it.
 
-use crate::Symbols;
+use crate::{GrowingFile, Symbols, Warn};
 use isomorph_engine::{Observer, RegionEvent, Translation};
 use std::fs::File;
 use std::io::{self, Write};
@@ -26,6 +26,11 @@ const EM_X86_64: u32 = 62;
 /// Record types.
 const JIT_CODE_LOAD: u32 = 0;
 const JIT_CODE_CLOSE: u32 = 3;
+
+/// What messages call the two.
+pub const PERFMAP: &str = "perfmap";
+/// See [`PERFMAP`].
+pub const JITDUMP: &str = "jitdump";
 
 /// The map's path for this process.
 #[must_use]
@@ -76,14 +81,15 @@ fn region<'a>(event: &RegionEvent<'a>) -> Option<Code<'a>> {
 
 /// The map.
 pub(crate) struct PerfMap {
-    file: File,
+    file: GrowingFile,
     pid: u32,
     symbols: Arc<Symbols>,
 }
 
 impl PerfMap {
-    pub(crate) fn new(file: File, symbols: Arc<Symbols>) -> Self {
+    pub(crate) fn new(file: (PathBuf, File), symbols: Arc<Symbols>, warn: Warn) -> Self {
         let pid = std::process::id();
+        let file = GrowingFile::new(PERFMAP, file, warn);
         Self { file, pid, symbols }
     }
 
@@ -93,8 +99,7 @@ impl PerfMap {
         }
         let name = code.name(&self.symbols);
         let line = format!("{:x} {:x} {name}\n", code.host, code.bytes.len());
-        // What cannot be written is lost: there is nobody to tell.
-        let _ = (&self.file).write_all(line.as_bytes());
+        self.file.write_whole(line.as_bytes());
     }
 }
 
@@ -112,7 +117,7 @@ impl Observer for PerfMap {
 
 /// The dump.
 pub(crate) struct JitDump {
-    file: File,
+    file: GrowingFile,
     pid: u32,
     index: AtomicU64,
     symbols: Arc<Symbols>,
@@ -120,7 +125,14 @@ pub(crate) struct JitDump {
 
 impl JitDump {
     /// Writes the header, and maps the file so that perf notes it.
-    pub(crate) fn new(file: File, symbols: Arc<Symbols>) -> io::Result<Self> {
+    ///
+    /// # Errors
+    /// The host does neither.
+    pub(crate) fn new(
+        (path, file): (PathBuf, File),
+        symbols: Arc<Symbols>,
+        warn: Warn,
+    ) -> io::Result<Self> {
         let pid = std::process::id();
         let mut header = Vec::new();
         for word in [MAGIC, VERSION, HEADER, EM_X86_64, 0, pid] {
@@ -132,7 +144,7 @@ impl JitDump {
         (&file).write_all(&header)?;
         isomorph_probe::announce(&file)?;
         Ok(Self {
-            file,
+            file: GrowingFile::new(JITDUMP, (path, file), warn),
             pid,
             index: AtomicU64::new(0),
             symbols,
@@ -164,8 +176,7 @@ impl JitDump {
         record.extend((16 + body.len() as u32).to_ne_bytes());
         record.extend(isomorph_probe::monotonic_ns().to_ne_bytes());
         record.extend(body);
-        // What cannot be written is lost: there is nobody to tell.
-        let _ = (&self.file).write_all(&record);
+        self.file.write_whole(&record);
     }
 }
 
@@ -193,7 +204,7 @@ mod tests {
     use crate::testing::{self, installed};
     use isomorph_ir::Block;
 
-    fn written(observer: impl FnOnce(File) -> Box<dyn Observer>) -> Vec<u8> {
+    fn written(observer: impl FnOnce((PathBuf, File)) -> Box<dyn Observer>) -> Vec<u8> {
         let path = testing::scratch("profilers");
         let options = File::options()
             .read(true)
@@ -201,7 +212,7 @@ mod tests {
             .create(true)
             .truncate(true)
             .open(&path);
-        let observer = observer(options.unwrap());
+        let observer = observer((path.clone(), options.unwrap()));
         let block = Block {
             pc: 0x8000_0024,
             ..Block::default()
@@ -221,6 +232,10 @@ mod tests {
         bytes
     }
 
+    fn warn() -> Warn {
+        Arc::new(|text| panic!("{text}"))
+    }
+
     fn symbols() -> Arc<Symbols> {
         let table = crate::Table::of_map("80000000 T _start\n80000020 t loop\n").unwrap();
         Arc::new(Symbols::of_tables(vec![table]))
@@ -228,14 +243,14 @@ mod tests {
 
     #[test]
     fn the_map_has_a_line_for_each_piece_of_code() {
-        let bytes = written(|file| Box::new(PerfMap::new(file, symbols())));
+        let bytes = written(|file| Box::new(PerfMap::new(file, symbols(), warn())));
         let text = String::from_utf8(bytes).unwrap();
         assert_eq!(text, "7000 2 loop+0x4@tier1\n9000 3 loop@tier2\n");
     }
 
     #[test]
     fn the_dump_is_as_specified() {
-        let bytes = written(|file| Box::new(JitDump::new(file, symbols()).unwrap()));
+        let bytes = written(|file| Box::new(JitDump::new(file, symbols(), warn()).unwrap()));
         let u32_at = |at: usize| u32::from_ne_bytes(bytes[at..at + 4].try_into().unwrap());
         let u64_at = |at: usize| u64::from_ne_bytes(bytes[at..at + 8].try_into().unwrap());
         assert_eq!(&bytes[..4], b"DTiJ", "little endian");

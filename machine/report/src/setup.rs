@@ -2,8 +2,9 @@
 
 use crate::dump::{Dump, DumpSink};
 use crate::figures::Figures;
+use crate::growing::Warn;
 use crate::page::{Contents, attribute, page};
-use crate::profilers::{JitDump, PerfMap, dump_path, map_path};
+use crate::profilers::{JITDUMP, JitDump, PERFMAP, PerfMap, dump_path, map_path};
 use crate::record::{Detail, Recorder};
 use crate::{DebugItems, Symbols};
 use isomorph_engine::{Extras, Guest, Observer, RegionEvent, Snapshot, Translation};
@@ -19,7 +20,7 @@ pub enum ReportError {
     /// A file cannot be written.
     #[error("{what}: cannot write {}", .path.display())]
     File {
-        /// The option.
+        /// For what.
         what: &'static str,
         /// The file.
         path: PathBuf,
@@ -33,6 +34,16 @@ pub enum ReportError {
 }
 
 impl ReportError {
+    /// The report cannot be written to standard error.
+    #[must_use]
+    pub fn standard_error(source: io::Error) -> Self {
+        Self::File {
+            what: "the report",
+            path: "standard error".into(),
+            source,
+        }
+    }
+
     /// The error with its cause, on one line.
     #[must_use]
     pub fn with_cause(&self) -> String {
@@ -89,6 +100,14 @@ pub struct Wanted {
 /// What an engine is observed by, if by anything, and what is told at the end.
 pub type Started<G> = (Option<Box<dyn Observer>>, Reports<G>);
 
+/// Where texts go while the guest runs.
+pub struct Sinks {
+    /// What `-d` asks for.
+    pub log: DumpSink,
+    /// What goes wrong.
+    pub warn: Warn,
+}
+
 /// Puts a file's descriptor out of the way of the guest's.
 pub type Keep = fn(File) -> File;
 
@@ -136,7 +155,7 @@ fn open(what: &'static str, path: &Path, keep: Keep) -> Result<File, ReportError
 }
 
 impl Wanted {
-    /// Begins to observe. `title` is what runs, `sink` gets what is logged.
+    /// Begins to observe. `title` is what runs.
     ///
     /// # Errors
     /// A file cannot be written, or the host lacks timers.
@@ -144,25 +163,28 @@ impl Wanted {
         &self,
         guest: &G,
         (title, symbols): (String, Symbols),
-        sink: DumpSink,
+        sinks: Sinks,
         keep: Keep,
     ) -> Result<Started<G>, ReportError> {
         let symbols = Arc::new(symbols);
         let mut observers: Vec<Box<dyn Observer>> = Vec::new();
         if self.items.contains(DebugItems::STAGES) {
-            let (items, guest) = (self.items, guest.clone());
+            let (items, guest, sink) = (self.items, guest.clone(), sinks.log);
             observers.push(Box::new(Dump { items, guest, sink }));
         }
         if self.perf_map {
-            let file = open("-perfmap", &map_path(), keep)?;
-            observers.push(Box::new(PerfMap::new(file, symbols.clone())));
+            let path = map_path();
+            let file = (path.clone(), open(PERFMAP, &path, keep)?);
+            let map = PerfMap::new(file, symbols.clone(), sinks.warn.clone());
+            observers.push(Box::new(map));
         }
         if self.jitdump {
-            let path = dump_path();
-            let file = open("-jitdump", &path, keep)?;
-            let dump = JitDump::new(file, symbols.clone());
+            // The guest may change its directory.
+            let path = std::path::absolute(dump_path()).unwrap_or_else(|_| dump_path());
+            let file = (path.clone(), open(JITDUMP, &path, keep)?);
+            let dump = JitDump::new(file, symbols.clone(), sinks.warn);
             let dump = dump.map_err(|source| ReportError::File {
-                what: "-jitdump",
+                what: JITDUMP,
                 path,
                 source,
             })?;
@@ -357,10 +379,16 @@ mod tests {
         }
     }
 
+    fn sinks() -> Sinks {
+        Sinks {
+            log: Box::new(|_| {}),
+            warn: Arc::new(|text| panic!("{text}")),
+        }
+    }
+
     fn start(wanted: &Wanted) -> Result<(Option<Box<dyn Observer>>, bool), ReportError> {
         let symbols = Symbols::of_tables(Vec::new());
-        let sink: DumpSink = Box::new(|_| {});
-        let started = wanted.start(&testing::guest(), ("t".into(), symbols), sink, |file| file)?;
+        let started = wanted.start(&testing::guest(), ("t".into(), symbols), sinks(), |f| f)?;
         Ok((started.0, started.1.is_wanted()))
     }
 
@@ -415,9 +443,8 @@ mod tests {
             path: Some(path.clone()),
         };
         let symbols = Symbols::of_tables(Vec::new());
-        let sink: DumpSink = Box::new(|_| {});
         let guest = testing::guest();
-        let started = wanted(Some(summary)).start(&guest, ("t".into(), symbols), sink, |f| f);
+        let started = wanted(Some(summary)).start(&guest, ("t".into(), symbols), sinks(), |f| f);
         let (observer, reports) = started.unwrap();
         observer.unwrap().region(&testing::installed());
         for _ in 0..2 {

@@ -550,7 +550,7 @@ fn default_action(task: &mut Task, signo: i32) {
         signo,
         libc::SIGSTOP | libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU
     ) {
-        task.process.about_to_end();
+        task.process.about_to_end(0); // the signal tells how it ended
         // A core dump would show isomorph, not the guest.
         let none = libc::rlimit {
             rlim_cur: 0,
