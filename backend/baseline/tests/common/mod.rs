@@ -133,7 +133,7 @@ impl Machine {
             .globals
             .globals
             .iter()
-            .map(|g| g.offset as usize / 8 + 1);
+            .map(|g| (g.offset + g.ty.bytes()).div_ceil(8) as usize);
         let guest_words = ends.max().unwrap_or(0);
         let mut emitter = Emitter::new(layout);
         emitter.set_runtime_base(code as u64);
