@@ -34,6 +34,8 @@ struct Slow {
     host: u64,
     keep: bool,
     fault: Option<u64>,
+    /// The one page that there is, if not all are; and what must be aligned is.
+    only: Option<u64>,
     misses: Vec<Miss>,
 }
 
@@ -67,12 +69,13 @@ impl Paging {
         }
     }
 
-    fn publish(&mut self, fault: Option<u64>) {
+    fn publish(&mut self, (fault, only): (Option<u64>, Option<u64>)) {
         SLOW.set(Slow {
             tlb: self.entries.as_mut_ptr() as usize,
             host: self.host,
             keep: self.keep,
             fault,
+            only,
             misses: Vec::new(),
         });
     }
@@ -80,7 +83,13 @@ impl Paging {
     /// Empties the TLB; accesses to the page of `fault` fault.
     pub fn clear(&mut self, fault: Option<u64>) {
         self.entries.fill(MARK);
-        self.publish(fault);
+        self.publish((fault, None));
+    }
+
+    /// Empties the TLB; there is one page, and what is not aligned but should be is refused.
+    pub fn clear_but(&mut self, page: u64) {
+        self.entries.fill(MARK);
+        self.publish((None, Some(page)));
     }
 
     pub fn fill(&mut self, address: u64, read: bool, write: bool) {
@@ -167,6 +176,10 @@ extern "C" fn slow(header: *mut Header, address: u64, request: u64, value: u64) 
             header.mem_fault = 7;
             return 0xdead;
         }
+        if let Some(code) = s.refuses(header, address, request) {
+            header.mem_fault = code;
+            return 0xdead;
+        }
         if s.keep {
             let (first, words) = (s.tlb as *mut u64, ENTRIES * WORDS);
             // SAFETY: the entries outlive the machine's run; generated code waits.
@@ -179,6 +192,26 @@ extern "C" fn slow(header: *mut Header, address: u64, request: u64, value: u64) 
         };
         perform(header, place, request, value)
     })
+}
+
+/// Why an access is refused: there is no such page, or it is not aligned.
+pub const NO_PAGE: u64 = 8;
+pub const MISALIGNED: u64 = 9;
+
+impl Slow {
+    /// Why the access is refused where there is one page only. An access that ends behind the page
+    /// faults there.
+    fn refuses(&self, header: &mut Header, address: u64, request: MemRequest) -> Option<u64> {
+        let page = self.only? >> 12;
+        let bytes = u64::from(request.mem().bytes());
+        if request.mem().aligned() && !address.is_multiple_of(bytes) {
+            return Some(MISALIGNED);
+        }
+        let bad = [address, address.wrapping_add(bytes - 1)];
+        let at = bad.into_iter().find(|a| a >> 12 != page)?;
+        header.exit_info = if at == address { at } else { at & !0xfff };
+        Some(NO_PAGE)
+    }
 }
 
 fn perform(header: &mut Header, place: Place, request: MemRequest, value: u64) -> u64 {
