@@ -153,10 +153,11 @@ pub struct Runtime {
     /// Leaves such a function with `Fault`, the guest state as it is. The signal handler resumes
     /// here with `rbp` as generated code has it.
     pub region_fault: u32,
-    /// As `mem_slow`, but called by such a function, with header, address, request, guest pc and
-    /// value in the System V ABI's registers for arguments. The result is in
-    /// [`crate::Header::scratch`]`[3]`; no general register changes, vector registers do. Leaves
-    /// if the access faults.
+    /// As `mem_slow`, but called by such a function, with what was its argument in `rdi`. Address
+    /// and guest pc are in [`crate::Header::exit_info`] and [`crate::Header::exit_pc`], request
+    /// and value in [`crate::Header::scratch`]`[2]` and `[0]`: so code for the rare case takes no
+    /// registers away from that beside it. The result is in `scratch[3]`; no general register
+    /// changes, vector registers do. Leaves if the access faults.
     pub region_slow: u32,
     /// As `region_slow`, for functions behind `region_plain`.
     pub region_plain_slow: u32,

@@ -365,15 +365,15 @@ fn region_slow(asm: &mut Asm, places: &[Place], border: Border, out: u32) -> u32
         asm.push(r);
     }
     asm.mov(true, RBP, RDI);
-    asm.store(true, field!(exit_pc), RCX);
-    asm.store(true, field!(exit_info), RSI);
     if border == Border::Plain {
         store_globals(asm, &rest);
         asm.stmxcsr(field!(mxcsr));
         asm.ldmxcsr(field!(host_mxcsr));
     }
     asm.reserve();
-    asm.mov(true, RCX, 8);
+    asm.load(true, RSI, field!(exit_info));
+    asm.load(true, RDX, field!(scratch).offset(16));
+    asm.load(true, RCX, field!(scratch));
     asm.lea(true, RDI, Mem::base(RBP, -(RBP_BIAS as i32)));
     asm.call_mem(field!(mem_runtime));
     asm.store(true, field!(scratch).offset(24), RAX);

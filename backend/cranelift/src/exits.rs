@@ -134,6 +134,18 @@ impl Translate<'_> {
         self.leave(zero, ExitKind::Edge { target: pc, polled });
     }
 
+    /// Has tier 1 perform the current guest instruction and go on from there.
+    pub(crate) fn leave_here(&mut self) {
+        let target = self.pc;
+        if self.leaves_page(target) {
+            let pc = self.word(target);
+            return self.leave(pc, ExitKind::Lookup);
+        }
+        let zero = self.word(0);
+        let polled = false;
+        self.leave(zero, ExitKind::Edge { target, polled });
+    }
+
     /// The joins of a computed jump.
     fn joins(&self) -> Joins {
         let (region, from) = (self.region, self.at.block);
@@ -340,7 +352,8 @@ impl Translate<'_> {
         let (flags, at) = (crate::translate::TRUSTED, at(offset_of!(Header, irq)));
         let irq = self.f.ins().load(types::I32, flags, self.base, at);
         let (out, next) = (self.cold_block(), self.f.create_block());
-        self.f.ins().brif(irq, out, &[], next, &[]);
+        let asked = self.f.ins().icmp_imm_u(IntCC::UnsignedGreaterThan, irq, 0);
+        self.f.ins().brif(asked, out, &[], next, &[]);
         self.f.switch_to_block(out);
         let pc = self.word(pc);
         self.set_header(offset_of!(Header, exit_pc), pc);
@@ -362,6 +375,7 @@ impl Translate<'_> {
         let helper = self.f.ins().load(types::I64, flags, table, at);
         let value = self.call_host(helper, &args, 1)[0];
         self.load_globals();
+        self.forget_pages();
         self.write(i.d, value)
     }
 }

@@ -142,7 +142,7 @@ impl Translate<'_> {
     /// A call of the runtime's function, whose flags are raised.
     fn arithmetic(&mut self, i: &Inst) -> Step<Value> {
         let pure = i.op == Op::FClass;
-        if self.floats == Floats::Refuse && !pure {
+        if self.ways.floats == Floats::Refuse && !pure {
             return self.refuse();
         }
         let ty = operand_type(i);

@@ -35,6 +35,7 @@ mod pc_hash;
 mod place;
 mod plan;
 mod recovery;
+mod streams;
 mod translate;
 
 use align::Align;
@@ -54,6 +55,7 @@ use translate::Built;
 
 pub(crate) use exits::ExitKind;
 pub use recovery::Recovery;
+pub use streams::steady_accesses;
 
 /// What becomes of floating-point arithmetic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,14 +167,23 @@ impl CompiledRegion {
     }
 }
 
+/// How a compiler makes code.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ways {
+    floats: Floats,
+    /// See [`Compiler::count_rounds`].
+    rounds: Option<usize>,
+    /// See [`Compiler::alone`].
+    alone: bool,
+}
+
 /// Compiles regions, one after the other. Keeps its storage from region to region.
 pub struct Compiler {
     isa: OwnedTargetIsa,
     context: Context,
     builder: FunctionBuilderContext,
     layout: Layout,
-    floats: Floats,
-    rounds: Option<usize>,
+    ways: Ways,
     /// Guest instructions by source location, of the region that was compiled last.
     pcs: Vec<u64>,
 }
@@ -206,8 +217,11 @@ impl Compiler {
             context: Context::new(),
             builder: FunctionBuilderContext::new(),
             layout,
-            floats,
-            rounds: None,
+            ways: Ways {
+                floats,
+                rounds: None,
+                alone: false,
+            },
             pcs: Vec::new(),
         })
     }
@@ -216,7 +230,14 @@ impl Compiler {
     /// left add that to the 32-bit word at this offset from the start of the header (accesses that
     /// fault aside).
     pub fn count_rounds(&mut self, word: Option<usize>) {
-        self.rounds = word;
+        self.ways.rounds = word;
+    }
+
+    /// Whether regions from now on have no tier 1 beside them: what an access that misses the
+    /// software TLB needs is then done in the region, which is slower code. Else the region leaves
+    /// for the instruction of such an access, unless it begins with it.
+    pub fn alone(&mut self, alone: bool) {
+        self.ways.alone = alone;
     }
 
     /// Compiles `region`.
@@ -327,8 +348,7 @@ impl Compiler {
         let builder = FunctionBuilder::new(&mut self.context.func, &mut storage);
         let config = self.isa.frontend_config();
         let what = (region, cfg, plan);
-        let ways = (self.floats, self.rounds);
-        let mut built = translate::translate(builder, what, self.layout, ways, config)?;
+        let mut built = translate::translate(builder, what, self.layout, self.ways, config)?;
         self.builder = storage;
         built.stats.clif = self.context.func.dfg.num_insts() as u32;
         Ok(built)
@@ -376,7 +396,7 @@ impl std::fmt::Debug for Compiler {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Compiler")
             .field("layout", &self.layout)
-            .field("floats", &self.floats)
+            .field("ways", &self.ways)
             .finish_non_exhaustive()
     }
 }

@@ -6,7 +6,7 @@ use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{self, BlockArg, InstBuilder, MemFlagsData, Value, types};
 use cranelift_frontend::{FunctionBuilder, Variable};
 use isomorph_baseline::{Header, MemKind, Memory, TLB_ADDEND, TLB_READ, TLB_WRITE};
-use isomorph_ir::{Inst, MemOp, Op, Order, Region, Site, TrapKind, Type};
+use isomorph_ir::{Inst, MemOp, Op, OpFlags, Order, Region, Site, TrapKind, Type};
 use std::collections::HashMap;
 use std::mem::offset_of;
 
@@ -56,6 +56,10 @@ impl Access {
 /// A tag of no page (see [`isomorph_baseline::TLB_ENTRY_LEN`]).
 const NO_PAGE: i64 = 1 << 11;
 
+/// Within how many bytes behind an access another one does not look for its page itself, although
+/// it could.
+const CLOSE: u64 = 128;
+
 /// What is known of the page of an access for those that follow it.
 #[derive(Clone, Copy)]
 pub(crate) struct Page {
@@ -75,57 +79,23 @@ impl Page {
     }
 }
 
-/// The accesses whose page is known from one before, their leader, and the distance from that:
-/// those of [`Region::reprobes`] between which and their leader there are no others, whose slow
-/// paths could change any translation.
+/// The accesses whose page is likely to be that of one before, their leader, and the distance from
+/// that.
 pub(crate) fn followers(region: &Region) -> HashMap<Site, (Site, i64)> {
-    let mut followers = HashMap::new();
-    let mut probes: Vec<_> = region.reprobes.iter().collect();
-    probes.sort_unstable_by_key(|probe| probe.access);
-    for probe in probes {
-        let (leader, access) = (probe.leader, probe.access);
-        let block = access.block;
-        if leader.block != block || leader.inst >= access.inst {
-            continue;
-        }
-        let between = leader.inst + 1..access.inst;
-        let follows = |inst: usize| {
-            let before = followers.get(&Site { block, inst });
-            let op = region.blocks[block].insts[inst].op;
-            !may_be_slow(op) || before.is_some_and(|&(first, _)| first == leader)
-        };
-        if between.into_iter().all(follows) {
-            followers.insert(access, (leader, probe.delta));
-        }
-    }
-    followers
+    let probes = region.reprobes.iter();
+    probes.map(|p| (p.access, (p.leader, p.delta))).collect()
 }
 
-/// Whether the operation may do more than compute.
-fn may_be_slow(op: Op) -> bool {
-    use Op::{AtomicRmw, CallHelper, Cas, CasPair, Load, LoadReserved, Store, StoreCond};
-    matches!(
-        op,
-        Load | Store | AtomicRmw | Cas | CasPair | LoadReserved | StoreCond | CallHelper
-    )
-}
-
-/// Whether the page of an access is known.
-struct Probe {
-    hit: Value,
-    how: How,
-}
-
-enum How {
-    /// By an entry of the TLB, whose tag is at `at`; `page` is what is noted of it.
-    Entry {
-        entry: Value,
-        at: i32,
-        tag: Value,
-        page: Option<Page>,
-    },
-    /// Since an access before was in it.
-    Page(Page),
+/// An access whose page was found.
+struct Found {
+    /// Host address minus guest address.
+    addend: Value,
+    /// Where it goes if its page was not found, unless it leaves the region then.
+    far: Option<ir::Block>,
+    /// Its entry of the TLB and where in it the tag is, if it was looked up.
+    entry: Option<(Value, i32)>,
+    /// What is noted of it.
+    page: Option<Page>,
 }
 
 /// The CLIF type of what an access moves.
@@ -176,16 +146,12 @@ impl Translate<'_> {
             self.check_aligned(access, address);
             return fast(self, address);
         };
-        let probe = match self.probed_before(access) {
-            Some((page, last)) => self.probe_page(access, address, page, last),
-            None => self.probe(access, address, bits),
-        };
-        let (near, far) = (self.f.create_block(), self.cold_block());
-        self.f.ins().brif(probe.hit, near, &[], far, &[]);
-        self.f.switch_to_block(near);
-        let addend = self.addend(&probe);
-        let host = self.f.ins().iadd(address, addend);
+        let found = self.find(access, address, bits);
+        let host = self.f.ins().iadd(address, found.addend);
         let result = fast(self, host)?;
+        let Some(far) = found.far else {
+            return Ok(result);
+        };
         let done = self.f.create_block();
         let joined = result.map(|value| {
             let ty = self.type_of(value);
@@ -195,7 +161,7 @@ impl Translate<'_> {
         self.f.ins().jump(done, &args);
         self.f.switch_to_block(far);
         let slow = self.slow_path(access, address, values);
-        self.reload(&probe);
+        self.reload(&found);
         let args: Vec<BlockArg> = result
             .into_iter()
             .map(|value| {
@@ -208,72 +174,121 @@ impl Translate<'_> {
         Ok(joined)
     }
 
-    /// Looks a page up in the software TLB.
-    fn probe(&mut self, access: Access, address: Value, bits: u32) -> Probe {
+    /// Finds the page of an access, and goes to where that was found.
+    fn find(&mut self, access: Access, address: Value, bits: u32) -> Found {
+        let near = self.f.create_block();
+        if let Some((page, last)) = self.probed_before(access) {
+            let miss = self.is_out(page, access, address, last);
+            let far = self.go_far(miss, near);
+            return Found {
+                addend: self.f.use_var(page.addend),
+                far,
+                entry: None,
+                page: Some(page),
+            };
+        }
+        let page = self.pages.get(&self.at).copied();
+        let Some(stream) = page.filter(|_| self.streams.contains_key(&self.at)) else {
+            return self.look_up(access, address, bits, (near, page));
+        };
+        let again = self.cold_block();
+        let miss = self.is_out(stream, access, address, access.keep().1);
+        self.f.ins().brif(miss, again, &[], near, &[]);
+        self.f.switch_to_block(again);
+        let noted = self.cold_block();
+        let found = self.look_up(access, address, bits, (noted, page));
+        self.f.ins().jump(near, &[]);
+        self.f.switch_to_block(near);
+        let addend = self.f.use_var(stream.addend);
+        Found { addend, ..found }
+    }
+
+    /// Looks a page up in the software TLB, notes it, and goes to `near` if it is there.
+    fn look_up(
+        &mut self,
+        access: Access,
+        address: Value,
+        bits: u32,
+        (near, page): (ir::Block, Option<Page>),
+    ) -> Found {
         let index_mask = ((1_i64 << bits.min(12)) - 1) << 5;
         let index = self.f.ins().ushr_imm_u(address, 7);
         let index = self.f.ins().band_imm_s(index, index_mask);
         let entries = self.header_word(offset_of!(Header, tlb));
         let entry = self.f.ins().iadd(entries, index);
-        let (keep, last) = access.keep();
-        let tag = self.offset(address, last);
-        let tag = self.f.ins().band_imm_s(tag, keep);
-        let at = if access.writes() { TLB_WRITE } else { TLB_READ };
-        let known = self.f.ins().load(types::I64, TRUSTED, entry, at as i32);
-        let hit = self.f.ins().icmp(IntCC::Equal, tag, known);
-        let page = self.pages.get(&self.at).copied();
-        let how = How::Entry {
-            entry,
-            at: at as i32,
-            tag,
+        let tag = self.tag(access, address, access.keep().1);
+        let at = if access.writes() { TLB_WRITE } else { TLB_READ } as i32;
+        let known = self.f.ins().load(types::I64, TRUSTED, entry, at);
+        let miss = self.f.ins().icmp(IntCC::NotEqual, tag, known);
+        let far = self.go_far(miss, near);
+        let addend_at = TLB_ADDEND as i32;
+        let addend = self.f.ins().load(types::I64, TRUSTED, entry, addend_at);
+        if let Some(page) = page {
+            self.f.def_var(page.tag, tag);
+            self.f.def_var(page.addend, addend);
+        }
+        Found {
+            addend,
+            far,
+            entry: Some((entry, at)),
             page,
-        };
-        Probe { hit, how }
-    }
-
-    /// Compares the page of byte `last` with that of an access before.
-    fn probe_page(&mut self, access: Access, address: Value, page: Page, last: i64) -> Probe {
-        let tag = self.offset(address, last);
-        let tag = self.f.ins().band_imm_s(tag, access.keep().0);
-        let known = self.f.use_var(page.tag);
-        let hit = self.f.ins().icmp(IntCC::Equal, tag, known);
-        let how = How::Page(page);
-        Probe { hit, how }
-    }
-
-    /// Host address minus guest address, after a probe that has hit.
-    fn addend(&mut self, probe: &Probe) -> Value {
-        match probe.how {
-            How::Page(page) => self.f.use_var(page.addend),
-            How::Entry {
-                entry, tag, page, ..
-            } => {
-                let at = TLB_ADDEND as i32;
-                let addend = self.f.ins().load(types::I64, TRUSTED, entry, at);
-                if let Some(page) = page {
-                    self.f.def_var(page.tag, tag);
-                    self.f.def_var(page.addend, addend);
-                }
-                addend
-            }
         }
     }
 
-    /// Notes for the accesses that follow one whose slow path has come back what is known since:
-    /// what the TLB knows, or nothing, as any translation may have changed.
-    fn reload(&mut self, probe: &Probe) {
-        let (entry, at, page) = match probe.how {
-            How::Entry {
-                entry,
-                at,
-                page: Some(page),
-                ..
-            } => (entry, at, page),
-            How::Entry { .. } => return,
-            How::Page(page) => {
-                let none = self.f.ins().iconst(types::I64, NO_PAGE);
-                return self.f.def_var(page.tag, none);
-            }
+    /// The tag of the page of an access's byte `last`.
+    fn tag(&mut self, access: Access, address: Value, last: i64) -> Value {
+        let address = self.offset(address, last);
+        self.f.ins().band_imm_s(address, access.keep().0)
+    }
+
+    /// Goes to `near`, or far away on a miss: to where tier 1 performs the current instruction,
+    /// which may well be in a page of a device or of code, or else to the block that is given.
+    ///
+    /// The way out is the branch's first, so that it is ordered behind loops that it leaves: the
+    /// register allocator takes what stands in a loop for as frequent as the loop.
+    fn go_far(&mut self, miss: Value, near: ir::Block) -> Option<ir::Block> {
+        let far = self.cold_block();
+        self.f.ins().brif(miss, far, &[], near, &[]);
+        let leaves = self.may_leave();
+        if leaves {
+            self.f.switch_to_block(far);
+            self.leave_here();
+        }
+        self.f.switch_to_block(near);
+        (!leaves).then_some(far)
+    }
+
+    /// Whether tier 1 may do the current instruction from its beginning: it has changed nothing
+    /// yet. That at the entry stays here, as tier 1 would come back to it.
+    fn may_leave(&self) -> bool {
+        let entry = self.region.blocks[self.region.entry].pc;
+        if self.ways.alone || self.pc == entry {
+            return false;
+        }
+        let before = self.region.blocks[self.at.block].insts[..self.at.inst].iter();
+        let of_this = before.rev().take_while(|i| i.op != Op::InsnStart);
+        let changes = |i: &Inst| {
+            let pure = i.op == Op::Nop || i.op.info().flags.has(OpFlags::PURE);
+            let results = [i.d, i.d2].into_iter();
+            !pure || results.filter_map(|v| v.as_global()).next().is_some()
+        };
+        !of_this.clone().any(changes)
+    }
+
+    /// Whether the access's byte `last` is not in the page that was noted.
+    fn is_out(&mut self, page: Page, access: Access, address: Value, last: i64) -> Value {
+        let tag = self.tag(access, address, last);
+        let known = self.f.use_var(page.tag);
+        self.f.ins().icmp(IntCC::NotEqual, tag, known)
+    }
+
+    /// Notes for the accesses that come after one whose slow path has come back what is known
+    /// since: what the TLB knows of this page, and nothing of others, as any translation may have
+    /// changed.
+    fn reload(&mut self, found: &Found) {
+        self.forget_pages();
+        let (Some(page), Some((entry, at))) = (found.page, found.entry) else {
+            return;
         };
         let tag = self.f.ins().load(types::I64, TRUSTED, entry, at);
         self.f.def_var(page.tag, tag);
@@ -282,10 +297,22 @@ impl Translate<'_> {
         self.f.def_var(page.addend, addend);
     }
 
+    /// Any translation may have changed: nothing that was noted holds.
+    pub(crate) fn forget_pages(&mut self) {
+        for n in 0..self.noted.len() {
+            let none = self.f.ins().iconst(types::I64, NO_PAGE);
+            self.f.def_var(self.noted[n].tag, none);
+        }
+    }
+
     /// What is known of the current access's page from one that has run before, if the page of
     /// one byte tells that the access is in it: the number of that byte.
     fn probed_before(&self, access: Access) -> Option<(Page, i64)> {
         let (leader, delta) = *self.followers.get(&self.at)?;
+        let close = leader.block == self.at.block && delta.unsigned_abs() <= CLOSE;
+        if !close && self.streams.contains_key(&self.at) {
+            return None;
+        }
         let before = MemOp(self.region.inst(leader)?.aux);
         let (n, first) = (i64::from(access.mem.bytes()), i64::from(before.bytes()));
         let page = *self.pages.get(&leader)?;
@@ -302,17 +329,18 @@ impl Translate<'_> {
     /// Has the runtime perform an access. If that faults it does not come back.
     fn slow_path(&mut self, access: Access, address: Value, values: &[Value]) -> Value {
         self.write_back();
-        let mut value = address;
-        if let Some(&first) = values.first() {
-            value = self.resize(first, types::I64);
-        }
-        if let Some(&second) = values.get(1) {
-            let new = self.resize(second, types::I64);
-            self.set_header(offset_of!(Header, args) + 16, new);
+        let args = offset_of!(Header, args);
+        let places = [offset_of!(Header, scratch), args + 16];
+        for (&value, place) in values.iter().zip(places) {
+            let value = self.resize(value, types::I64);
+            self.set_header(place, value);
         }
         let request = self.word(access.request());
+        self.set_header(offset_of!(Header, scratch) + 16, request);
         let pc = self.word(self.pc);
-        self.call_slow([self.base, address, request, pc, value]);
+        self.set_header(offset_of!(Header, exit_pc), pc);
+        self.set_header(offset_of!(Header, exit_info), address);
+        self.call_slow();
         self.header_word(offset_of!(Header, scratch) + 24)
     }
 

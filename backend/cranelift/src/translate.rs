@@ -5,7 +5,8 @@ use crate::flow::{self, Flow, Set};
 use crate::locate::Access;
 use crate::mem::{self, Page};
 use crate::plan::Plan;
-use crate::{CompileError, Floats, Stats};
+use crate::streams::streams;
+use crate::{CompileError, Stats, Ways};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{
     self, AbiParam, DebugTag, ExtFuncData, ExternalName, FuncRef, InstBuilder, MemFlagsData,
@@ -17,6 +18,7 @@ use isomorph_baseline::{GUEST_OFFSET, Layout, Memory, RBP_BIAS};
 use isomorph_ir::passes::Cfg;
 use isomorph_ir::{Block, Cond, Global, GlobalTable, Inst, Op, Region, Site, Type, Val};
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 /// A step of the translation.
 pub(crate) type Step<T = ()> = Result<T, CompileError>;
@@ -34,7 +36,7 @@ pub(crate) struct Translate<'a> {
     pub(crate) f: FunctionBuilder<'a>,
     pub(crate) region: &'a Region,
     pub(crate) memory: Memory,
-    pub(crate) floats: Floats,
+    pub(crate) ways: Ways,
     /// [`RBP_BIAS`] beyond the header.
     pub(crate) base: Value,
     /// The CLIF block of each block.
@@ -66,6 +68,10 @@ pub(crate) struct Translate<'a> {
     pub(crate) followers: HashMap<Site, (Site, i64)>,
     /// What is known of the pages of those before.
     pub(crate) pages: HashMap<Site, Page>,
+    /// Accesses that are likely to stay in the page that is known of them.
+    pub(crate) streams: HashMap<Site, usize>,
+    /// Each of those pages once.
+    pub(crate) noted: Vec<Page>,
     /// Passes through the entry so far, and where their number is added to on leaving.
     rounds: Option<(Variable, usize)>,
     stats: Stats,
@@ -86,7 +92,7 @@ pub(crate) fn translate(
     mut f: FunctionBuilder<'_>,
     (region, cfg, plan): (&Region, &Cfg, &Plan),
     layout: Layout,
-    (floats, rounds): (Floats, Option<usize>),
+    ways: Ways,
     config: TargetFrontendConfig,
 ) -> Step<Built> {
     let flow = Flow::new(region, cfg, layout.memory, plan);
@@ -99,7 +105,7 @@ pub(crate) fn translate(
         f,
         region,
         memory: layout.memory,
-        floats,
+        ways,
         base,
         blocks,
         exits: Vec::new(),
@@ -119,20 +125,18 @@ pub(crate) fn translate(
         slow: None,
         followers: HashMap::new(),
         pages: HashMap::new(),
+        streams: HashMap::new(),
+        noted: Vec::new(),
         rounds: None,
         stats: Stats::default(),
     };
-    if let Some(word) = rounds {
+    if let Some(word) = ways.rounds {
         let (count, zero) = (t.f.declare_var(types::I64), t.word(0));
         t.f.def_var(count, zero);
         t.rounds = Some((count, word));
     }
     if layout.memory != Memory::Identity {
-        t.followers = mem::followers(region);
-        for &(leader, _) in t.followers.values() {
-            let page = || Page::none(&mut t.f);
-            t.pages.entry(leader).or_insert_with(page);
-        }
+        t.note_pages(cfg);
     }
     t.entry()?;
     for &n in cfg.order() {
@@ -173,6 +177,24 @@ pub(crate) fn clif(ty: Type) -> Option<ir::Type> {
 }
 
 impl Translate<'_> {
+    /// Finds the accesses whose pages are noted, and makes room for those.
+    fn note_pages(&mut self, cfg: &Cfg) {
+        self.streams = streams(self.region, cfg);
+        let count = self.streams.values().max().map_or(0, |&n| n + 1);
+        self.noted = (0..count).map(|_| Page::none(&mut self.f)).collect();
+        for (&site, &n) in &self.streams {
+            self.pages.insert(site, self.noted[n]);
+        }
+        self.followers = mem::followers(self.region);
+        let mut leaders: Vec<Site> = self.followers.values().map(|f| f.0).collect();
+        leaders.sort_unstable();
+        for leader in leaders {
+            if let Entry::Vacant(free) = self.pages.entry(leader) {
+                self.noted.push(*free.insert(Page::none(&mut self.f)));
+            }
+        }
+    }
+
     /// Brings the globals and locals into being, and goes to the entry.
     fn entry(&mut self) -> Step {
         for n in self.used.clone().iter() {
@@ -530,9 +552,9 @@ impl Translate<'_> {
     }
 
     /// Calls the runtime's slow path, which changes no register.
-    pub(crate) fn call_slow(&mut self, args: [Value; 5]) {
+    pub(crate) fn call_slow(&mut self) {
         let slow = self.slow.unwrap_or_else(|| {
-            let signature = self.signature(CallConv::PreserveAll, args.len(), 0);
+            let signature = self.signature(CallConv::PreserveAll, 1, 0);
             let name = self
                 .f
                 .func
@@ -545,6 +567,6 @@ impl Translate<'_> {
             })
         });
         self.slow = Some(slow);
-        self.f.ins().call(slow, &args);
+        self.f.ins().call(slow, &[self.base]);
     }
 }

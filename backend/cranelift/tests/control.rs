@@ -4,7 +4,7 @@
 mod common;
 mod faults;
 
-use common::paging::Paging;
+use common::paging::{Paging, SKEW, addend};
 use common::{Machine, TABLE};
 use isomorph_baseline::{Compiled, ExitReason, Layout, Memory};
 use isomorph_cranelift::{CompileError, CompiledRegion, Compiler, Floats};
@@ -32,7 +32,17 @@ fn load(m: &mut Machine, text: &str) -> CompiledRegion {
 }
 
 fn load_for(m: &mut Machine, memory: Memory, text: &str) -> CompiledRegion {
-    let mut c = compiler(memory, Floats::Call);
+    load_with(m, compiler(memory, Floats::Call), text)
+}
+
+/// As without any other tier.
+fn load_alone(m: &mut Machine, text: &str) -> CompiledRegion {
+    let mut c = compiler(PAGED, Floats::Call);
+    c.alone(true);
+    load_with(m, c, text)
+}
+
+fn load_with(m: &mut Machine, mut c: Compiler, text: &str) -> CompiledRegion {
     let compiled = c.compile(&region(text)).expect("code");
     let mut out = Compiled::default();
     compiled.place(m.runtime(), m.block_address(), 0, &mut out);
@@ -250,7 +260,7 @@ block 0x1000 flags 0x0 insns 4 end 0x100c
   x3 = mov 0x9
   exit -> 0x1010
 ";
-    load_for(&mut m, PAGED, text);
+    load_alone(&mut m, text);
     m.state()[1..5].copy_from_slice(&[1, 2, 0x5000, 4]);
     // More than once: the host's stack is as it was.
     for turn in 2..5 {
@@ -285,7 +295,7 @@ block 0x1000 flags 0x0 insns 4 end 0x1010
 -- 0x100c
   exit -> 0x1010
 ";
-    load_for(&mut m, PAGED, text);
+    load_alone(&mut m, text);
     // By address: accesses on the slow path where the TLB knows the page, and where it does not.
     // Behind a follower's slow path nothing is known.
     let rows: [(u64, &[u64], &[u64]); 4] = [
@@ -306,6 +316,134 @@ block 0x1000 flags 0x0 insns 4 end 0x1010
             let missed: Vec<u64> = paging.misses().iter().map(|miss| miss.address).collect();
             assert_eq!(missed, want, "{at:#x}");
         }
+    }
+}
+
+#[test]
+fn what_misses_the_tlb_is_left_to_tier_1() {
+    let mut m = Machine::with_memory(Vec::new(), PAGED);
+    let mut paging = Paging::new(&mut m);
+    let text = "\
+region entry 0 locals 0 joins
+block 0x1000 flags 0x0 insns 4 end 0x100c
+-- 0x1000
+  x0 = load u64 [x2]
+-- 0x1004
+  x1 = add x1, 0x1
+-- 0x1008
+  store u64 [x2+0x10], x1
+-- 0x100c
+  x3 = add x3, 0x1
+  store u64 [x2+0x18], x3
+  exit -> 0x1010
+";
+    load_for(&mut m, PAGED, text);
+    let memory = [7_u64, 0, 0, 0];
+    paging.host = (memory.as_ptr() as u64).wrapping_sub(0x5000 + SKEW);
+    let mut run = |paging: &mut Paging, fill: &[bool; 2]| {
+        paging.clear(None);
+        paging.fill(0x5000, fill[0], fill[1]);
+        m.state()[1..5].copy_from_slice(&[1, 2, 0x5000, 4]);
+        let left = m.run();
+        let target = m.compiled.edges[left.payload as usize].target;
+        let state: [u64; 4] = m.state()[1..5].try_into().expect("four");
+        (target, paging.misses().len(), state)
+    };
+    // That at the entry is done here, as tier 1 would come back to the entry.
+    assert_eq!(
+        run(&mut paging, &[false, true]),
+        (0x1010, 1, [7, 3, 0x5000, 5])
+    );
+    // The state is that before the instruction.
+    assert_eq!(
+        run(&mut paging, &[true, false]),
+        (0x1008, 0, [7, 3, 0x5000, 4])
+    );
+    assert_eq!(
+        run(&mut paging, &[true, true]),
+        (0x1010, 0, [7, 3, 0x5000, 5])
+    );
+}
+
+#[test]
+fn an_instruction_that_has_begun_is_done_in_the_region() {
+    let mut m = Machine::with_memory(Vec::new(), PAGED);
+    let mut paging = Paging::new(&mut m);
+    let text = "\
+region entry 0 locals 0 joins
+block 0x1000 flags 0x0 insns 2 end 0x1008
+-- 0x1000
+  x0 = mov 0x1
+-- 0x1004
+  x1 = add x1, 0x1
+  store u64 [x2], x1
+  exit -> 0x1010
+";
+    load_for(&mut m, PAGED, text);
+    let memory = [0_u64; 2];
+    paging.host = (memory.as_ptr() as u64).wrapping_sub(0x5000 + SKEW);
+    paging.clear(None);
+    m.state()[1..4].copy_from_slice(&[1, 2, 0x5000]);
+    let left = m.run();
+    assert_eq!(m.compiled.edges[left.payload as usize].target, 0x1010);
+    assert_eq!((paging.misses().len(), m.state()[2]), (1, 3));
+}
+
+/// Adds up `x1` numbers from `x2` on, `step` bytes apart.
+fn sum_text(step: u64) -> String {
+    format!(
+        "\
+region entry 0 locals 0 joins
+block 0x1000 flags 0x0 insns 1 end 0x1004
+-- 0x1000
+  x0 = mov 0x0
+  exit -> 0x1010
+block 0x1010 flags 0x0 insns 4 end 0x1020
+-- 0x1010
+  x3 = load u64 [x2]
+-- 0x1014
+  x0 = add x0, x3
+-- 0x1018
+  x2 = add x2, {step:#x}
+-- 0x101c
+  x1 = sub x1, 0x1
+  exitif ne x1, 0x0 -> 0x1010
+  exit -> 0x1020
+"
+    )
+}
+
+#[test]
+fn a_loop_goes_from_page_to_page() {
+    let words: Vec<u64> = (0..2048).collect();
+    // Also where it does not stay in a page for long, and where words lie in two pages.
+    for (step, from) in [(8, 0), (512, 0), (8, 4)] {
+        let mut m = Machine::with_memory(Vec::new(), PAGED);
+        let mut paging = Paging::new(&mut m);
+        load_alone(&mut m, &sum_text(step));
+        paging.keep = true;
+        paging.host = (words.as_ptr() as u64).wrapping_sub(0x5000);
+        paging.clear(None);
+        let count = 0x3000 / step;
+        m.state()[2..4].copy_from_slice(&[count, 0x5000 + from]);
+        assert_eq!(m.run().reason, ExitReason::Edge);
+        // Not all pages are where the first one is.
+        let byte = |at: u64| {
+            let offset = addend(0, at) + at - 0x5000;
+            words[offset as usize / 8].to_le_bytes()[offset as usize % 8]
+        };
+        let word = |n| {
+            let at = 0x5000 + from + n * step;
+            u64::from_le_bytes([0, 1, 2, 3, 4, 5, 6, 7].map(|i| byte(at + i)))
+        };
+        let want = (0..count).map(word).fold(0, u64::wrapping_add);
+        assert_eq!(m.state()[1], want, "{step}");
+        let missed: Vec<u64> = paging.misses().iter().map(|miss| miss.address).collect();
+        let want: &[u64] = match from {
+            0 => &[0x5000, 0x6000, 0x7000],
+            _ => &[0x5004, 0x5ffc, 0x6004, 0x6ffc, 0x7004, 0x7ffc],
+        };
+        assert_eq!(missed, want, "{step}");
     }
 }
 

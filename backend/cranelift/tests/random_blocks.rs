@@ -30,6 +30,7 @@ fn tier2(rounds: u64, kinds: usize, paged: bool) {
         memory,
     };
     let mut compiler = Compiler::new(layout, Floats::Call).expect("a compiler");
+    compiler.alone(true);
     let ran = run_rounds(rounds, kinds, paged, |m, block| {
         load(&mut compiler, m, block)
     });

@@ -13,7 +13,7 @@ use isomorph_baseline::{Compiled, ExitReason, Layout, Memory};
 use isomorph_cranelift::{CompiledRegion, Compiler, Floats};
 use isomorph_ir::interp::{Exit, FlatMemory, FpEnv, Helpers, Interp};
 use isomorph_ir::passes::{self, Context, Faults, PassSet};
-use isomorph_ir::{Builder, Cond, Dst, JumpKind, MemOp, Op, Region, TrapKind, Type};
+use isomorph_ir::{Builder, Cond, Dst, Inst, JumpKind, MemOp, Op, Region, TrapKind, Type};
 
 /// Blocks that a region may run before it is left.
 const FUEL: u64 = 60;
@@ -173,18 +173,62 @@ fn interpret(
             .run(block, state, memory, &mut OneHelper)
             .expect("state");
         let computed = block.insts.iter().any(|i| i.op == Op::CallInd);
-        let next = match exit {
-            Exit::Direct { pc } => region.successor(at, pc),
-            Exit::Call { pc, .. } if !computed => region.successor(at, pc),
-            Exit::Call { pc, .. } | Exit::Indirect { pc, .. } => region.computed_successor(at, pc),
-            _ => None,
-        };
-        let Some(next) = next else {
+        let Some(next) = next(region, at, exit) else {
             return Some(left(exit, computed));
         };
         at = next;
     }
     None
+}
+
+/// Whether guest state and memory are those of generated code.
+type Same<'a> = &'a dyn Fn(&[u8], &FlatMemory) -> bool;
+
+/// Whether some run of the region's blocks comes to the instruction at `pc` in a state that `same`
+/// holds of.
+fn passes_by(
+    region: &Region,
+    pc: u64,
+    mut state: Vec<u8>,
+    mut memory: FlatMemory,
+    (interp, same): (&mut Interp, Same<'_>),
+) -> bool {
+    let mut at = region.entry;
+    for _ in 0..20 * FUEL {
+        let block = &region.blocks[at];
+        let starts = |i: &Inst| i.op == Op::InsnStart && i.pc() == pc;
+        // Some instructions have two beginnings.
+        for place in (0..block.insts.len()).filter(|&n| starts(&block.insts[n])) {
+            let (mut state, mut memory, fp) = (state.clone(), memory.clone(), interp.fp);
+            let mut part = block.clone();
+            let exit = Inst {
+                imm: pc as i64,
+                ..Inst::new(Op::Exit, Type::I64)
+            };
+            part.insts.splice(place + 1.., [exit]);
+            let exit = interp.run(&part, &mut state, &mut memory, &mut OneHelper);
+            interp.fp = fp;
+            if exit == Ok(Exit::Direct { pc }) && same(&state, &memory) {
+                return true;
+            }
+        }
+        let exit = interp.run(block, &mut state, &mut memory, &mut OneHelper);
+        let next = exit.ok().and_then(|exit| next(region, at, exit));
+        let Some(next) = next else { return false };
+        at = next;
+    }
+    false
+}
+
+/// The block of the region that comes behind block `at`.
+fn next(region: &Region, at: usize, exit: Exit) -> Option<usize> {
+    let computed = region.blocks[at].insts.iter().any(|i| i.op == Op::CallInd);
+    match exit {
+        Exit::Direct { pc } => region.successor(at, pc),
+        Exit::Call { pc, .. } if !computed => region.successor(at, pc),
+        Exit::Call { pc, .. } | Exit::Indirect { pc, .. } => region.computed_successor(at, pc),
+        _ => None,
+    }
 }
 
 /// An exit as generated code tells of it.
@@ -244,6 +288,8 @@ struct Bench {
     hole: usize,
     /// How many faults there were.
     faults: u64,
+    /// How often a region was left for an access that missed the TLB.
+    missed: u64,
     /// Regions are compiled as these passes leave them.
     passes: PassSet,
 }
@@ -275,6 +321,7 @@ impl Bench {
             paged,
             hole,
             faults: 0,
+            missed: 0,
             passes,
         }
     }
@@ -302,6 +349,12 @@ impl Bench {
             self.paging.host = host.wrapping_sub(self.address);
             self.paging.keep = r.below(2) == 0;
             self.paging.fill_some(self.address, r);
+            if r.below(2) == 0 {
+                let pages = [self.address, self.address + 4096];
+                pages
+                    .into_iter()
+                    .for_each(|page| self.paging.fill(page, true, true));
+            }
         }
         memory.base += self.hole as u64;
         memory.bytes.drain(..self.hole);
@@ -321,6 +374,25 @@ impl Bench {
         Exit::Fault { pc, fault }
     }
 
+    /// Where the region was left for an access that missed the TLB.
+    fn missed_at(&self, left: Left, region: &Region, want: Exit) -> Option<u64> {
+        if !self.paged || left.reason != ExitReason::Edge {
+            return None;
+        }
+        let got = as_exit(&self.m, left);
+        let Exit::Direct { pc } = got else {
+            return None;
+        };
+        let mut insts = region.blocks.iter().flat_map(|b| &b.insts);
+        let inside = insts.any(|i| i.op == Op::InsnStart && i.pc() == pc);
+        (inside && got != want).then_some(pc)
+    }
+
+    fn holds(&self, memory: &FlatMemory) -> bool {
+        let same = |n| self.buffer.get(self.place(n)) == memory.bytes[n - self.hole];
+        (self.hole..BUFFER).all(same)
+    }
+
     /// One random region; says whether it was run.
     fn round(&mut self, r: &mut Random, b: &mut Builder, kinds: usize) -> bool {
         let region = build(r, b, self.address, kinds);
@@ -335,6 +407,7 @@ impl Bench {
         interp.fp.flags.0 = flags;
         interp.fp.set_rounding(rounding.into());
         let mut bytes: Vec<u8> = state.iter().flat_map(|w| w.to_le_bytes()).collect();
+        let (bytes_before, memory_before, fp_before) = (bytes.clone(), memory.clone(), interp.fp);
         let Some(exit) = interpret(&region, &mut interp, &mut bytes, &mut memory) else {
             return false;
         };
@@ -344,6 +417,7 @@ impl Bench {
             faults: Faults::Precise,
         };
         passes::run(&mut optimised, &context, self.passes);
+        self.compiler.alone(r.below(4) == 0);
         let compiled = match self.compiler.compile(&optimised) {
             Ok(compiled) => compiled,
             Err(e) => panic!("{e}\n{}", text()),
@@ -355,6 +429,19 @@ impl Bench {
         self.m.state().copy_from_slice(&state);
         self.m.set_fp(flags, rounding);
         let got = self.m.run();
+        if let Some(pc) = self.missed_at(got, &region, exit) {
+            self.missed += 1;
+            let got = self.m.state().to_vec();
+            let same = |bytes: &[u8], memory: &FlatMemory| {
+                let want = words_of(bytes);
+                (1..want.len()).all(|n| got[n] == want[n]) && self.holds(memory)
+            };
+            interp.fp = fp_before;
+            let by = (&mut interp, &same as Same<'_>);
+            let found = passes_by(&region, pc, bytes_before, memory_before, by);
+            assert!(found, "left at {pc:#x}, never in this state\n{}", text());
+            return true;
+        }
         let exit = expected_exit(exit, &got, self.paged);
         let mut got = self.exit(got, &compiled, exit);
         if self.passes != PassSet::NONE
@@ -369,8 +456,7 @@ impl Bench {
             let (name, got) = (TABLE.globals[n].name, self.m.state()[n]);
             assert_eq!(got, want[n], "{name}, was {:#x}\n{}", state[n], text());
         }
-        let same = |n| self.buffer.get(self.place(n)) == memory.bytes[n - self.hole];
-        let same = (self.hole..BUFFER).all(same);
+        let same = self.holds(&memory);
         assert!(same, "memory differs\n{}", text());
         assert_eq!(self.m.fp_flags(), interp.fp.flags.0, "flags\n{}", text());
         true
@@ -394,6 +480,11 @@ fn run_bench(rounds: u64, kinds: usize, mut bench: Bench) -> u64 {
         ran += u64::from(bench.round(&mut r, &mut b, kinds));
     }
     assert!(ran > rounds / 2, "{ran} of {rounds}");
+    assert!(
+        !bench.paged || bench.missed > rounds / 20,
+        "{}",
+        bench.missed
+    );
     bench.faults
 }
 

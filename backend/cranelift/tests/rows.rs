@@ -97,7 +97,11 @@ impl Tier {
         let helpers = Riscv64::helpers().iter();
         let mut m = Machine::with_layout(helpers.map(|h| h.func as usize).collect(), layout);
         faults::watch(&mut m);
-        let new = || Compiler::new(layout, Floats::Call).expect("a compiler");
+        let new = || {
+            let mut compiler = Compiler::new(layout, Floats::Call).expect("a compiler");
+            compiler.alone(true);
+            compiler
+        };
         Self {
             name,
             guest: Riscv64::default(),

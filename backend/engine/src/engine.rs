@@ -4,7 +4,7 @@ use crate::blocks::{Again, Blocks, Context, Entry, Terms, Trip, Tripped, Weight,
 use crate::config::{Config, Origin, Policy, Refusal, RegionEvent, Tier2};
 use crate::error::EngineError;
 use crate::memory::{PENDING_FAULT, VcpuMemory, VcpuRef};
-use crate::site::{Rams, Site};
+use crate::site::{Rams, Reach, Site};
 use crate::stats::{Snapshot, Stats};
 use crate::system::Protect;
 use crate::table::BlockTable;
@@ -332,8 +332,10 @@ impl<G: Guest> Engine<G> {
         let protect = |page| mail.iter().for_each(|vcpu| vcpu.protect(page));
         let cx = self.context(&protect, None);
         let site = tripped.site;
-        // A part of an interpreter, say, says little of the whole.
-        if tripped.origin == Origin::Computed || blocks.promises(&cx, site) {
+        // A part of an interpreter, say, says little of the whole, nor does a block of a loop of
+        // accesses of a page's part each.
+        let unsure = tripped.origin == Origin::Computed || site.reach != Reach::Flat;
+        if unsure || blocks.promises(&cx, site) {
             return blocks.begin(&cx, tripped);
         }
         inner.blocks.stop_counting(&self.table, site);

@@ -266,11 +266,13 @@ impl Tiers {
         // As it is made, the jump cache has an entry for 1, which a computed jump may lead to.
         m.cache(1 << 63, 0);
         let page = Page::new(m.header());
+        let mut compiler = Compiler::new(layout, Floats::Call).expect("a compiler");
+        compiler.alone(true);
         Self {
             table,
             way,
             m,
-            compiler: Compiler::new(layout, Floats::Call).expect("a compiler"),
+            compiler,
             region: None,
             page,
         }

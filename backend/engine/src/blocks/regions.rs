@@ -15,11 +15,11 @@ use crate::site::{CodeAt, Reach, Site};
 use crate::table::BlockTable;
 use crate::tier2::{Choice, ChosenBlock, Mix, Way, behind, compile_region};
 use isomorph_baseline::Layout;
-use isomorph_cranelift::{CompiledRegion, Compiler, Floats, Recovery};
+use isomorph_cranelift::{CompiledRegion, Compiler, Floats, Recovery, steady_accesses};
 use isomorph_frontend::{CodeSource, Guest, Limits, translate_block};
 use isomorph_ir::{Op, OpFlags, Region};
 use isomorph_softmmu::PAGE_SIZE;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Instant;
 
 /// Guest code that a region was made of.
@@ -268,6 +268,14 @@ impl Formed {
     }
 }
 
+/// The accesses that are cheaper in a region than behind a probe of the software TLB each.
+fn steady(region: &Region, head: Site) -> HashSet<isomorph_ir::Site> {
+    match head.reach {
+        Reach::Flat => HashSet::new(),
+        _ => steady_accesses(region),
+    }
+}
+
 impl Blocks {
     /// Translates the blocks of `choice` and joins them.
     pub fn form<G: Guest>(
@@ -304,12 +312,18 @@ impl Blocks {
             parts: Vec::new(),
             mix: Mix::default(),
         };
+        let mut fickle = Vec::new();
         for piece in pieces {
-            let Piece { ir, part, .. } = &piece;
-            formed.mix.add(ir, part.visits, piece.fickle);
             formed.ir.blocks.push(piece.ir);
             formed.spans.push(piece.span);
             formed.parts.push(piece.part);
+            fickle.push(piece.fickle);
+        }
+        let steady = steady(&formed.ir, choice.head);
+        for (n, block) in formed.ir.blocks.iter().enumerate() {
+            let times = (formed.parts[n].visits, fickle[n]);
+            let is_steady = |inst| steady.contains(&isomorph_ir::Site { block: n, inst });
+            formed.mix.add(block, times, is_steady);
         }
         Ok(formed)
     }
@@ -377,8 +391,14 @@ impl Blocks {
     /// tells.
     pub fn promises<G: Guest>(&mut self, cx: &Context<'_, G>, site: Site) -> bool {
         self.translate_part(cx, site.stepping(), u64::MAX);
+        let ir = Region {
+            blocks: vec![self.builder.block().clone()],
+            ..Region::default()
+        };
+        let steady = steady(&ir, site);
+        let is_steady = |inst| steady.contains(&isomorph_ir::Site { block: 0, inst });
         let mut mix = Mix::default();
-        mix.add(self.builder.block(), 1, 0);
+        mix.add(&ir.blocks[0], (1, 0), is_steady);
         mix.is_promising() && refused(cx.config, self.builder.block()).is_none()
     }
 

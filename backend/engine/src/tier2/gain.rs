@@ -13,8 +13,10 @@ pub(crate) struct Mix {
     ops: u64,
     /// Computed jumps and calls, but for returns.
     computed: u64,
-    /// Loads and stores.
+    /// Loads and stores, but for steady ones.
     accesses: u64,
+    /// Those that seldom look at a software TLB, as they do each time in tier 1.
+    steady: u64,
     /// Divisions, which need no detour in tier 1.
     divisions: u64,
     /// Returns to elsewhere than the last time, which the host foretells in tier 1.
@@ -34,17 +36,23 @@ const FICKLE_PER_JUMP: u64 = 400;
 
 impl Mix {
     /// Adds a block that was recorded `visits` times, from which the way led elsewhere than before
-    /// `fickle` times.
-    pub fn add(&mut self, block: &Block, visits: u32, fickle: u32) {
+    /// `fickle` times, and some of whose operations are steady accesses.
+    pub fn add(
+        &mut self,
+        block: &Block,
+        (visits, fickle): (u32, u32),
+        is_steady: impl Fn(usize) -> bool,
+    ) {
         let visits = u64::from(visits);
         if block.insts.iter().any(is_return) {
             self.fickle += u64::from(fickle);
         }
-        for inst in &block.insts {
+        for (n, inst) in block.insts.iter().enumerate() {
             let kind = match inst.op {
                 Op::InsnStart | Op::Nop => continue,
                 Op::Jump if is_return(inst) => &mut 0,
                 Op::Jump | Op::CallInd => &mut self.computed,
+                Op::Load | Op::Store if is_steady(n) => &mut self.steady,
                 Op::Load | Op::Store => &mut self.accesses,
                 Op::DivS | Op::DivU | Op::RemS | Op::RemU => &mut self.divisions,
                 _ => &mut 0,
@@ -58,7 +66,7 @@ impl Mix {
     pub fn is_promising(&self) -> bool {
         let bears = ACCESSES * self.ops / 1000 + ACCESSES_PER_JUMP * self.computed;
         let fickle = FICKLE * self.ops + FICKLE_PER_JUMP * self.computed;
-        self.accesses <= bears
+        self.accesses <= bears + self.steady
             && self.divisions * 1000 <= DIVISIONS * self.ops
             && self.fickle * 1000 <= fickle
     }
@@ -84,7 +92,7 @@ mod tests {
     fn memory_counts_against_and_computed_jumps_count_for_a_region() {
         let promising = |ops: &[Op]| {
             let mut mix = Mix::default();
-            mix.add(&block(ops), 100, 0);
+            mix.add(&block(ops), (100, 0), |_| false);
             mix.is_promising()
         };
         assert!(promising(&[Op::Add, Op::Xor, Op::ExitIf, Op::Exit]));
@@ -99,7 +107,7 @@ mod tests {
         returns.insts[3].aux = JumpKind::Ret as u8;
         let promising = |block: &Block, fickle| {
             let mut mix = Mix::default();
-            mix.add(block, 100, fickle);
+            mix.add(block, (100, fickle), |_| false);
             mix.is_promising()
         };
         assert!(promising(&returns, 2));
