@@ -21,6 +21,9 @@ Options of `test`:
 Options of `boot`, whose emulators all answer to the options of `qemu-system-riscv64`:
   --emulator WHICH       isomorph (the release build), qemu, or a program's path
   --disk                 the Debian root: log in, network, apt-get, kill, boot again, check
+  --root IMAGE           a root of yours, read only; its /sbin/init is a shell on the console that
+                         prints SHELL-MARKER, and after each line it has read and done, [status N]
+  --command NAME=LINE    what that shell is told, once or often: CPU time, output and status
   --quick                only to the first marker, or to the login, and off
   --smp N, -m SIZE       CPUs; RAM in MiB or with a G behind it in GiB
   --bios WHICH           builtin, opensbi, uboot (its prompt), none (U-Boot in M-mode)

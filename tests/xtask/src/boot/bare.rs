@@ -116,5 +116,6 @@ fn since(name: &str, before: Moment, after: Moment) -> Work {
         guest_seconds: None,
         wall: after.wall.saturating_sub(before.wall),
         cpu: after.cpu.saturating_sub(before.cpu),
+        answer: None,
     }
 }

@@ -80,10 +80,17 @@ impl Console {
 
     /// Waits for `pattern` in what was not yet expected; what came before it is skipped.
     pub fn expect(&mut self, pattern: &str) -> Result<Moment, Failure> {
+        self.until(pattern).map(|(_, moment)| moment)
+    }
+
+    /// Waits for `pattern`, and returns what came before it since the last one.
+    pub fn until(&mut self, pattern: &str) -> Result<(String, Moment), Failure> {
         loop {
             if let Some(at) = find(&self.text[self.seen..], pattern.as_bytes()) {
+                let before = &self.text[self.seen..self.seen + at];
+                let before = String::from_utf8_lossy(before).into_owned();
                 self.seen += at + pattern.len();
-                return Ok(self.latest);
+                return Ok((before, self.latest));
             }
             self.receive(pattern)?;
         }

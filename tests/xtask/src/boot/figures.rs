@@ -19,6 +19,8 @@ pub struct Work {
     pub wall: Duration,
     /// What the emulator used meanwhile.
     pub cpu: Duration,
+    /// What a command printed, if it was one, and its status.
+    pub answer: Option<(String, i32)>,
 }
 
 /// One run.
@@ -107,6 +109,11 @@ impl Figures {
             if let Some(seconds) = work.guest_seconds {
                 fields.push(format!("\"{}_guest\":{seconds:.2}", work.name));
             }
+            if let Some((output, status)) = &work.answer {
+                let (name, output) = (&work.name, string(output));
+                fields.push(format!("\"{name}_output\":{output}"));
+                fields.push(format!("\"{name}_status\":{status}"));
+            }
         }
         format!("{{{}}}", fields.join(","))
     }
@@ -117,6 +124,21 @@ fn moment(name: &str, moment: Moment) -> String {
     format!("\"{name}_wall\":{wall:.3},\"{name}_cpu\":{cpu:.3}")
 }
 
+/// A string of JSON (RFC 8259, section 7).
+fn string(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for character in text.chars() {
+        match character {
+            '"' | '\\' => quoted.extend(['\\', character]),
+            control if control < ' ' => {
+                let _ = write!(quoted, "\\u{:04x}", u32::from(control));
+            }
+            other => quoted.push(other),
+        }
+    }
+    quoted + "\""
+}
+
 /// The guest's RAM in KiB.
 pub fn ram_kib(options: &BootOptions) -> u64 {
     u64::from(machine::memory(options)) * 1024
@@ -125,6 +147,11 @@ pub fn ram_kib(options: &BootOptions) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_printed_is_quoted() {
+        assert_eq!(string("a \"b\"\\\n"), r#""a \"b\"\\\u000a""#);
+    }
 
     #[test]
     fn json_has_one_line_and_every_figure() {

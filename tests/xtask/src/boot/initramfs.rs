@@ -100,6 +100,7 @@ fn works(console: &mut Console, expected: &[Expected]) -> Result<Vec<Work>, Fail
             guest_seconds: seconds.parse().ok(),
             wall: after.wall.saturating_sub(before.wall),
             cpu: after.cpu.saturating_sub(before.cpu),
+            answer: None,
         });
         before = after;
     }

@@ -67,7 +67,7 @@ pub struct Guest<'a> {
 
 /// The guest's RAM in MiB.
 pub fn memory(options: &BootOptions) -> u32 {
-    let usual = if options.disk {
+    let usual = if options.disk || options.root.is_some() {
         MEMORY_WITH_DISK
     } else {
         MEMORY
@@ -108,9 +108,10 @@ pub fn command(
     if matches!(options.bios, Bios::Builtin | Bios::Opensbi) {
         kernel(&mut command, options, files, guest);
     }
-    match guest.disk {
-        Some(image) => attach(&mut command, emulator, options, image),
-        None => drop(command.args(["-nic", "none"])),
+    match (&options.root, guest.disk) {
+        (Some(image), _) => attach_read_only(&mut command, image),
+        (None, Some(image)) => attach(&mut command, emulator, options, image),
+        (None, None) => drop(command.args(["-nic", "none"])),
     }
     command.args(&options.rest);
     command
@@ -145,6 +146,15 @@ fn firmware(command: &mut Command, bios: Bios, files: &Files) {
             command.arg("-initrd").arg(&files.initramfs_disk);
         }
     }
+}
+
+fn attach_read_only(command: &mut Command, image: &Path) {
+    let image = image.display();
+    let drive = format!("file={image},format=raw,if=none,id=disk,readonly=on");
+    command
+        .args(["-drive", &drive])
+        .args(["-device", "virtio-blk-pci,drive=disk"])
+        .args(["-nic", "none"]);
 }
 
 fn attach(command: &mut Command, emulator: &Emulator, options: &BootOptions, image: &Path) {

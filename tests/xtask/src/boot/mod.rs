@@ -14,6 +14,7 @@ mod modules;
 mod options;
 mod recipes;
 mod repository;
+mod root;
 mod usage;
 mod work;
 
@@ -55,7 +56,7 @@ pub fn command(paths: &Paths, arguments: &[String]) -> Result<bool> {
     if options.interactive {
         return interactive(&emulator, &options, paths, &files);
     }
-    let works = if options.quick {
+    let works = if options.quick || options.root.is_some() {
         Vec::new()
     } else {
         expected(&files)?
@@ -91,7 +92,7 @@ pub fn prepare(paths: &Paths, disk: bool, build: bool) -> Result<Files> {
     recipes::prepare(paths, disk)
 }
 
-/// Boots once, from the initramfs or from the disk.
+/// Boots once, from the initramfs, from the disk or from a root of the caller's.
 pub fn run(
     emulator: &Emulator,
     options: &BootOptions,
@@ -99,7 +100,9 @@ pub fn run(
     files: &Files,
     promise: Promise,
 ) -> std::result::Result<Figures, Failure> {
-    if options.disk {
+    if let Some(image) = &options.root {
+        root::run(emulator, options, files, image)
+    } else if options.disk {
         disk::run(emulator, options, paths, files)
     } else {
         initramfs::run(emulator, options, files, promise)

@@ -79,6 +79,10 @@ pub struct BootOptions {
     pub transport: Transport,
     /// The disk's image format.
     pub format: Format,
+    /// A root of the caller's, never written to, whose first process is a shell on the console.
+    pub root: Option<PathBuf>,
+    /// What that shell is told, each line with a name for its figures.
+    pub commands: Vec<(String, String)>,
     /// Only to the marker, or to the login.
     pub quick: bool,
     /// The first process is told this instead of what the other options say.
@@ -111,6 +115,8 @@ impl Default for BootOptions {
             bios: Bios::Builtin,
             transport: Transport::Pci,
             format: Format::Raw,
+            root: None,
+            commands: Vec::new(),
             quick: false,
             lab: None,
             twice: false,
@@ -175,6 +181,8 @@ impl BootOptions {
             "--bios" => self.bios = one_of(&value()?, BIOSES)?,
             "--transport" => self.transport = one_of(&value()?, TRANSPORTS)?,
             "--format" => self.format = one_of(&value()?, FORMATS)?,
+            "--root" => self.root = Some(PathBuf::from(value()?)),
+            "--command" => self.commands.push(named_line(&value()?)?),
             "--runs" => self.runs = number(&value()?)?,
             "--lab" => self.lab = Some(value()?),
             "--idle" => self.idle = Some(number(&value()?)?),
@@ -204,6 +212,15 @@ fn one_of<T: Copy>(word: &str, table: &[(&str, T)]) -> Result<T> {
 
 fn number<T: FromStr>(word: &str) -> Result<T> {
     word.parse().map_err(|_| Error::Argument(word.to_owned()))
+}
+
+/// A name and a line for the shell, with an equals sign between them.
+fn named_line(word: &str) -> Result<(String, String)> {
+    let (name, line) = word
+        .split_once('=')
+        .filter(|(name, line)| !name.is_empty() && !line.contains('\n'))
+        .ok_or_else(|| Error::Argument(word.to_owned()))?;
+    Ok((name.to_owned(), line.to_owned()))
 }
 
 /// A size in MiB, or in GiB with a `G` behind it.
@@ -239,6 +256,21 @@ mod tests {
     }
 
     #[test]
+    fn commands_have_names() {
+        let words = [
+            "riscv64",
+            "--root",
+            "r.ext4",
+            "--command",
+            "sum=x=1; echo $x",
+        ];
+        let options = BootOptions::parse(&words.map(str::to_owned)).expect("valid");
+        assert_eq!(options.root, Some(PathBuf::from("r.ext4")));
+        let expected = ("sum".to_owned(), "x=1; echo $x".to_owned());
+        assert_eq!(options.commands, [expected]);
+    }
+
+    #[test]
     fn mistakes_are_refused() {
         for line in [
             "",
@@ -247,6 +279,8 @@ mod tests {
             "riscv64 --smp x",
             "riscv64 -m 0",
             "riscv64 -x 1",
+            "riscv64 --command ls",
+            "riscv64 --command =ls",
         ] {
             assert!(parse(line).is_err(), "{line}");
         }
