@@ -11,14 +11,17 @@ pub enum Task {
     Programs,
     /// Machines that boot.
     Machines,
+    /// Programs inside a Debian root in a machine.
+    Debian,
     /// Programs, with each pass of tier 2 switched off in turn.
     Passes,
 }
 
 /// The tasks by their names.
-const TASKS: [(&str, Task); 3] = [
+const TASKS: [(&str, Task); 4] = [
     ("programs", Task::Programs),
     ("boot", Task::Machines),
+    ("debian", Task::Debian),
     ("passes", Task::Passes),
 ];
 
@@ -88,8 +91,8 @@ fn command() -> Command {
                 .value_parser(TASKS.map(|(name, _)| name))
                 .default_value("programs")
                 .help(
-                    "Programs in user mode, machines that boot, or programs with each pass of \
-                     tier 2 switched off in turn",
+                    "Programs in user mode, machines that boot, programs inside a Debian root in \
+                     a machine, or programs with each pass of tier 2 switched off in turn",
                 ),
         )
         .arg(many("group", "Only the workloads of this group"))
@@ -174,7 +177,7 @@ fn options(matches: &ArgMatches) -> Options {
         quick,
         emulator: one("emulator").or_else(emulator_beside_this),
         qemus: given
-            .chain(prepared.filter(|_| task != Task::Machines))
+            .chain(prepared.filter(|_| matches!(task, Task::Programs | Task::Passes)))
             .collect(),
         jit: matches.get_one::<String>("jit").cloned(),
         tiers: !matches.get_flag("no-tiers"),

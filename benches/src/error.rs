@@ -55,6 +55,9 @@ pub enum Error {
     /// The machine's apt configuration names no archive.
     #[error("apt knows no archive to fetch packages from")]
     NoMirror,
+    /// What the whole suite needs is not there.
+    #[error(transparent)]
+    NotRun(#[from] NotRun),
     /// The native run itself failed, so that there is nothing to compare with.
     #[error("the native run of {workload} failed")]
     Native {
@@ -77,6 +80,9 @@ pub enum Failure {
         /// The first lines of its standard error.
         messages: String,
     },
+    /// The machine that it should run in failed, or gave no figure for it.
+    #[error("the machine did not run it to its end")]
+    Machine,
     /// Its output is not native's.
     #[error("output differs from native: {found} instead of {expected}")]
     Output {

@@ -10,6 +10,7 @@ use std::process::Command;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::boots;
 use crate::cli::Options;
 use crate::compile;
 use crate::error::Error;
@@ -222,7 +223,8 @@ fn wanted(options: &Options, scenario: &Scenario) -> bool {
             .any(|name| scenario.name.contains(name.as_str()))
 }
 
-fn emulators(options: &Options) -> Result<Vec<Subject>, Error> {
+/// Every emulator of machines: QEMUs, and the one under test with tier 2 and without.
+pub fn emulators(options: &Options) -> Result<Vec<Subject>, Error> {
     let mut all = subjects::system_qemus(&options.repository, &options.qemus, options.fetch);
     if let Some(path) = &options.emulator {
         let jit = options.jit.as_deref();
@@ -242,7 +244,7 @@ fn measure(
     for _ in 0..options.runs {
         for (emulator, runs) in emulators.iter().zip(&mut runs) {
             let Some(good) = runs else { continue };
-            match boot(scenario, emulator)? {
+            match boots::run(scenario.name, emulator, scenario.arguments)? {
                 Some(figures) => good.push(figures),
                 None => *runs = None,
             }
@@ -254,45 +256,6 @@ fn measure(
         println!("{}", report::progress(row, emulators));
     }
     Ok(rows)
-}
-
-/// One run; [`None`] if it failed, with the reason on standard error.
-fn boot(scenario: &Scenario, emulator: &Subject) -> Result<Option<Value>, Error> {
-    let Some(path) = emulator.emulator() else {
-        return Ok(None);
-    };
-    let mut command = Command::new(xtask()?);
-    command
-        .args(["boot", "riscv64", "--json", "--emulator"])
-        .arg(path);
-    if let Some(setting) = &emulator.jit {
-        command.env("ISOMORPH_JIT", setting);
-    }
-    let output = command.args(scenario.arguments).output();
-    let output = output.map_err(|source| Error::Start {
-        program: "xtask".into(),
-        source,
-    })?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    let figures = text
-        .lines()
-        .rev()
-        .find_map(|line| serde_json::from_str(line).ok());
-    if figures.is_none() || !output.status.success() {
-        let errors = String::from_utf8_lossy(&output.stderr);
-        eprintln!(
-            "{} under {} FAILED:\n{text}{errors}",
-            scenario.name, emulator.label
-        );
-        return Ok(None);
-    }
-    Ok(figures)
-}
-
-/// The developers' command, which lies beside this one.
-fn xtask() -> Result<PathBuf, Error> {
-    let path = std::env::current_exe().map_err(Error::file("find", "xtask"))?;
-    Ok(path.with_file_name("xtask"))
 }
 
 fn row(

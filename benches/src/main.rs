@@ -6,8 +6,10 @@
 
 #![forbid(unsafe_code)]
 
+mod boots;
 mod cli;
 mod compile;
+mod debian;
 mod error;
 mod figures;
 mod machine;
@@ -33,6 +35,7 @@ fn main() -> ExitCode {
     };
     let failures = match options.task {
         Task::Machines => machines::run(&options).map(|results| results.failures()),
+        Task::Debian => debian::run(&options).map(|results| results.failures()),
         Task::Programs => suite::run(&options).map(|results| results.failures()),
         Task::Passes => passes::run(&options).map(|results| results.failures()),
     };

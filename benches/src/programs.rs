@@ -32,6 +32,8 @@ pub const PYTHON_START: Program = plain(
 );
 /// Python at work.
 pub const PYTHON: Program = plain("usr/bin/python3", &["{data}/work.py"]);
+/// Python in one loop of dictionary and integer arithmetic.
+pub const PYTHON_LOOP: Program = plain("usr/bin/python3", &["{data}/loop.py"]);
 /// Perl at work.
 pub const PERL: Program = plain("usr/bin/perl", &["{data}/work.pl"]);
 /// Lua at work.
@@ -72,6 +74,20 @@ pub const BASH: Program = plain("usr/bin/bash", &["{data}/work.sh"]);
 /// The name of the compressed text, which the native `xz` has to write.
 pub const COMPRESSED: &str = "text.xz";
 
+/// The text of `loop.py`.
+const LOOP: &str = "\
+def total(rounds):
+    seen = {}
+    for i in range(rounds):
+        seen[i % 97] = seen.get(i % 97, 0) + i * i % 7
+    return sum(seen.values())
+
+print(total(600000))
+";
+
+/// The input files of the programs that run inside a machine, too.
+pub const IN_MACHINE: [&str; 4] = ["loop.py", "work.py", "work.pl", "work.lua"];
+
 const SCRIPTS: [&str; 5] = ["work.py", "work.pl", "work.lua", "work.sql", "work.sh"];
 const TEXT_BYTES: usize = 1_500_000;
 /// What the compiler compiles: sources of ours that can stand in one file.
@@ -93,6 +109,8 @@ pub fn prepare(repository: &Path, workshop: &Workshop, data: &Path) -> Result<()
         let from = repository.join("guests/bench/programs").join(script);
         fs::copy(&from, data.join(script)).map_err(Error::file("copy", &from))?;
     }
+    let script = data.join("loop.py");
+    fs::write(&script, LOOP).map_err(Error::file("write", &script))?;
     let text = data.join("text");
     fs::write(&text, prose()).map_err(Error::file("write", &text))?;
     workshop.preprocessed(&UNIT, &data.join("unit.i"))

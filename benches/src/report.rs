@@ -3,7 +3,7 @@
 mod markdown;
 mod svg;
 
-pub use markdown::verdict;
+pub use markdown::{failures, milliseconds, verdict};
 
 use std::fs;
 use std::path::Path;

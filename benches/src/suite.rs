@@ -1,7 +1,7 @@
 //! The run: prepare everything, measure every workload under every subject in turn, report.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::Command;
 
 use crate::cli::Options;
@@ -97,10 +97,8 @@ impl<'a> Suite<'a> {
         let figures = subjects.iter().map(describe).collect();
         let debian = chosen.iter().any(|w| matches!(w.source, Source::Debian(_)));
         let roots = match (&options.roots, debian) {
-            (Some((riscv64, amd64)), true) => {
-                prepare_roots(options, &workshop, riscv64.clone(), amd64.clone())
-                    .map_err(|error| NotRun::Trees(chain(&error)))
-            }
+            (Some((riscv64, amd64)), true) => prepare_roots(options, &workshop, riscv64, amd64)
+                .map_err(|error| NotRun::Trees(chain(&error))),
             _ => Err(NotRun::NoTrees),
         };
         Ok(Self {
@@ -271,7 +269,8 @@ fn translated(qemu: &Subject, built: &Built, functions: u32) -> Result<u64, Erro
         .count() as u64)
 }
 
-fn describe(subject: &Subject) -> SubjectFigures {
+/// What the results say of a subject.
+pub fn describe(subject: &Subject) -> SubjectFigures {
     SubjectFigures {
         label: subject.label.clone(),
         version: subject.version.clone(),
@@ -282,7 +281,7 @@ fn describe(subject: &Subject) -> SubjectFigures {
 }
 
 /// A run counts when it succeeds and, but for the native one, its output is native's.
-fn compare(run: &Run, native: Option<&Run>) -> Result<(), Failure> {
+pub fn compare(run: &Run, native: Option<&Run>) -> Result<(), Failure> {
     if !run.end.success() {
         let messages = match run.messages.as_str() {
             "" => "no message".to_owned(),
@@ -307,24 +306,34 @@ fn excerpt(output: &[u8]) -> String {
     format!("{:?} ({} bytes)", text, output.len())
 }
 
-fn prepare_roots(
+/// Debian's trees and the input files of ours.
+pub fn trees(
     options: &Options,
     workshop: &Workshop,
-    riscv64: PathBuf,
-    amd64: PathBuf,
+    riscv64: &Path,
+    amd64: &Path,
 ) -> Result<Roots, Error> {
-    let absolute = |path: PathBuf| path.canonicalize().map_err(Error::file("find", &path));
+    let absolute = |path: &Path| path.canonicalize().map_err(Error::file("find", path));
     let data = options.repository.join("target/bench/data");
     programs::prepare(&options.repository, workshop, &data)?;
-    if options.fetch {
-        packages::unpack(&options.repository, &packages::CROSS_CC1)?;
-    }
-    let roots = Roots {
+    Ok(Roots {
         riscv64: absolute(riscv64)?,
         amd64: absolute(amd64)?,
         packages: packages::folder(&options.repository),
-        data: absolute(data)?,
-    };
+        data: absolute(&data)?,
+    })
+}
+
+fn prepare_roots(
+    options: &Options,
+    workshop: &Workshop,
+    riscv64: &Path,
+    amd64: &Path,
+) -> Result<Roots, Error> {
+    let roots = trees(options, workshop, riscv64, amd64)?;
+    if options.fetch {
+        packages::unpack(&options.repository, &packages::CROSS_CC1)?;
+    }
     let compressed = measure::run(&Subject::native().debian(&programs::XZ, &roots), 1)?;
     let path = roots.data.join(programs::COMPRESSED);
     fs::write(&path, compressed.output).map_err(Error::file("write", &path))?;

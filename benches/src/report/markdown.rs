@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::number;
-use crate::figures::{GroupFigures, Results, Row};
+use crate::figures::{Cell, GroupFigures, Results, Row, SubjectFigures};
 
 /// The whole document.
 pub fn document(results: &Results) -> String {
@@ -90,13 +90,7 @@ fn workload_table(text: &mut String, results: &Results) {
 fn workload_row(text: &mut String, row: &Row) {
     let _ = write!(text, "| {} | {} |", row.workload, row.group);
     for cell in &row.cells {
-        let shown = match (&cell.failure, cell.cpu_ms) {
-            (Some(_), _) => "FAILED".into(),
-            (None, None) => "–".into(),
-            (None, Some(ms)) if ms < 20.0 => format!("{ms:.2}"),
-            (None, Some(ms)) => format!("{ms:.0}"),
-        };
-        let _ = write!(text, " {shown} |");
+        let _ = write!(text, " {} |", milliseconds(cell));
     }
     let _ = writeln!(
         text,
@@ -105,6 +99,16 @@ fn workload_row(text: &mut String, row: &Row) {
         number(row.to_native),
         verdict(row.to_tier1, None)
     );
+}
+
+/// A subject's time for people.
+pub fn milliseconds(cell: &Cell) -> String {
+    match (&cell.failure, cell.cpu_ms) {
+        (Some(_), _) => "FAILED".into(),
+        (None, None) => "–".into(),
+        (None, Some(ms)) if ms < 20.0 => format!("{ms:.2}"),
+        (None, Some(ms)) => format!("{ms:.0}"),
+    }
 }
 
 fn translation(text: &mut String, results: &Results) {
@@ -123,8 +127,16 @@ fn translation(text: &mut String, results: &Results) {
 }
 
 fn notes(text: &mut String, results: &Results) {
-    for row in &results.rows {
-        for (cell, subject) in row.cells.iter().zip(&results.subjects) {
+    failures(text, &results.rows, &results.subjects);
+    for skipped in &results.skipped {
+        let _ = writeln!(text, "- not run: {skipped}");
+    }
+}
+
+/// One line for each cell without a number.
+pub fn failures(text: &mut String, rows: &[Row], subjects: &[SubjectFigures]) {
+    for row in rows {
+        for (cell, subject) in row.cells.iter().zip(subjects) {
             if let Some(reason) = &cell.failure {
                 let _ = writeln!(
                     text,
@@ -133,9 +145,6 @@ fn notes(text: &mut String, results: &Results) {
                 );
             }
         }
-    }
-    for skipped in &results.skipped {
-        let _ = writeln!(text, "- not run: {skipped}");
     }
 }
 
