@@ -117,15 +117,15 @@ fn interactive(
     files: &Files,
 ) -> Result<bool> {
     let folder = disk::scratch(paths)?;
-    let image = if options.disk {
-        Some(disk::copy(&folder, options, files)?)
-    } else {
-        None
+    let image = match &options.root {
+        Some(image) => Some(image.clone()),
+        None if options.disk => Some(disk::copy(&folder, options, files)?),
+        None => None,
     };
-    let append = match (options.disk, options.quick) {
-        (true, _) => disk::APPEND,
-        (false, true) => "console=ttyS0 lab=quick",
-        (false, false) => "console=ttyS0 lab=shell",
+    let append = match (&image, options.quick) {
+        (Some(_), _) => disk::APPEND,
+        (None, true) => "console=ttyS0 lab=quick",
+        (None, false) => "console=ttyS0 lab=shell",
     };
     let guest = machine::Guest {
         append,
