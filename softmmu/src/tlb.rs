@@ -10,6 +10,8 @@
 //! equals the tag of its kind; the bytes are then at host address `va + addend`. An empty tag and
 //! the tag of what must go the slow way have low bits set, so that no page equals them.
 //!
+//! What hits as a store would hit as a load.
+//!
 //! Only the owning vCPU's thread changes its TLB; others ask it to, by a kick.
 
 use crate::bitmap::PAGE_SIZE;
@@ -464,7 +466,8 @@ impl SoftTlb {
         let host = host.filter(|at| at % PAGE_SIZE == 0 && target.region.base() % PAGE_SIZE == 0);
         entry.read.store(tag(walk.read, host.is_some()), Relaxed);
         entry.exec.store(tag(walk.exec, host.is_some()), Relaxed);
-        let direct = host.is_some() && write.is_some();
+        // Generated code reads from where it found that it may write.
+        let direct = host.is_some() && write.is_some() && walk.read;
         entry.write.store(tag(walk.write, direct), Relaxed);
         let addend = host.unwrap_or(0).wrapping_sub(page);
         entry.addend.store(addend, Relaxed);

@@ -92,6 +92,20 @@ fn code_pages_and_devices_stay_slow() {
 }
 
 #[test]
+fn what_may_be_written_at_once_may_be_read() {
+    let (view, _) = view();
+    let mut tlb = SoftTlb::new(1);
+    let blind = Walk {
+        read: false,
+        ..walk(RAM)
+    };
+    let filled = tlb.fill(0x7000, Access::Write, &blind, &view);
+    assert_eq!(filled, Ok(Fill::Slow));
+    assert_eq!(tlb.probe(0x7000, Access::Write), None);
+    assert_eq!(tlb.lookup(0x7000, Access::Write), Some(RAM));
+}
+
+#[test]
 fn what_cannot_be_remembered_is_not() {
     let (view, _) = view();
     let mut tlb = SoftTlb::new(1);

@@ -34,7 +34,9 @@ impl Translate<'_> {
             atomic: i.aux2,
         };
         let address = self.read(i.a, Type::I64)?;
-        let result = self.access(access, address, values, |t, host| fast(t, host).map(Some))?;
+        let result = self.access(access, (address, 0), values, |t, host| {
+            fast(t, host).map(Some)
+        })?;
         match result {
             Some(value) => self.write(i.d, value),
             None => self.malformed(),
@@ -99,7 +101,7 @@ impl Translate<'_> {
         let address = self.read(i.a, Type::I64)?;
         // The high half of the old pair goes where the slow path leaves it.
         const HIGH: usize = offset_of!(Header, args) + 8;
-        let low = self.access(access, address, &[], |t, host| {
+        let low = self.access(access, (address, 0), &[], |t, host| {
             let expected = t.f.ins().iconcat(words[0], words[1]);
             let new = t.f.ins().iconcat(words[2], words[3]);
             let old = t.f.ins().atomic_cas(GUEST, host, expected, new);

@@ -16,6 +16,9 @@ pub(crate) const GUEST: MemFlagsData = MemFlagsData::new();
 /// Flags of accesses after which [`Translate::may_fault`] says what is to be recovered.
 const RECOVERED: MemFlagsData = GUEST.with_trap_code(Some(locate::RECOVERED));
 
+/// A guest address: a value, and a displacement beside it.
+pub(crate) type Place = (Value, i32);
+
 /// An access to guest memory.
 #[derive(Clone, Copy)]
 pub(crate) struct Access {
@@ -132,22 +135,22 @@ impl Translate<'_> {
         Ok(self.resize(value, to))
     }
 
-    /// Performs an access: `fast` does so at a host address; if the software TLB does not know
-    /// the page, the slow path gives the same result instead. The new values of an atomic are
-    /// `values`.
+    /// Performs an access: `fast` does so at a host address, with the displacement of `place`; if
+    /// the software TLB does not know the page, the region is left for tier 1's code of it, or the
+    /// slow path gives the same result. The new values of an atomic are `values`.
     pub(crate) fn access(
         &mut self,
         access: Access,
-        address: Value,
+        place: Place,
         values: &[Value],
         fast: impl FnOnce(&mut Self, Value) -> Step<Option<Value>>,
     ) -> Step<Option<Value>> {
         let Memory::Tlb { bits, .. } = self.memory else {
-            self.check_aligned(access, address);
-            return fast(self, address);
+            self.check_aligned(access, place.0);
+            return fast(self, place.0);
         };
-        let found = self.find(access, address, bits);
-        let host = self.f.ins().iadd(address, found.addend);
+        let found = self.find(access, place, bits);
+        let host = self.f.ins().iadd(place.0, found.addend);
         let result = fast(self, host)?;
         let Some(far) = found.far else {
             return Ok(result);
@@ -160,6 +163,7 @@ impl Translate<'_> {
         let args: Vec<BlockArg> = result.into_iter().map(BlockArg::Value).collect();
         self.f.ins().jump(done, &args);
         self.f.switch_to_block(far);
+        let address = self.whole(place);
         let slow = self.slow_path(access, address, values);
         self.reload(&found);
         let args: Vec<BlockArg> = result
@@ -174,11 +178,16 @@ impl Translate<'_> {
         Ok(joined)
     }
 
+    /// The address of a place.
+    fn whole(&mut self, (address, disp): Place) -> Value {
+        self.offset(address, disp.into())
+    }
+
     /// Finds the page of an access, and goes to where that was found.
-    fn find(&mut self, access: Access, address: Value, bits: u32) -> Found {
+    fn find(&mut self, access: Access, place: Place, bits: u32) -> Found {
         let near = self.f.create_block();
         if let Some((page, last)) = self.probed_before(access) {
-            let miss = self.is_out(page, access, address, last);
+            let miss = self.is_out(page, access, place, last);
             let far = self.go_far(miss, near);
             return Found {
                 addend: self.f.use_var(page.addend),
@@ -189,14 +198,14 @@ impl Translate<'_> {
         }
         let page = self.pages.get(&self.at).copied();
         let Some(stream) = page.filter(|_| self.streams.contains_key(&self.at)) else {
-            return self.look_up(access, address, bits, (near, page));
+            return self.look_up(access, place, bits, (near, page));
         };
         let again = self.cold_block();
-        let miss = self.is_out(stream, access, address, access.keep().1);
+        let miss = self.is_out(stream, access, place, access.keep().1);
         self.f.ins().brif(miss, again, &[], near, &[]);
         self.f.switch_to_block(again);
         let noted = self.cold_block();
-        let found = self.look_up(access, address, bits, (noted, page));
+        let found = self.look_up(access, place, bits, (noted, page));
         self.f.ins().jump(near, &[]);
         self.f.switch_to_block(near);
         let addend = self.f.use_var(stream.addend);
@@ -207,17 +216,20 @@ impl Translate<'_> {
     fn look_up(
         &mut self,
         access: Access,
-        address: Value,
+        place: Place,
         bits: u32,
         (near, page): (ir::Block, Option<Page>),
     ) -> Found {
         let index_mask = ((1_i64 << bits.min(12)) - 1) << 5;
+        let address = self.whole(place);
         let index = self.f.ins().ushr_imm_u(address, 7);
         let index = self.f.ins().band_imm_s(index, index_mask);
         let entries = self.header_word(offset_of!(Header, tlb));
         let entry = self.f.ins().iadd(entries, index);
-        let tag = self.tag(access, address, access.keep().1);
-        let at = if access.writes() { TLB_WRITE } else { TLB_READ } as i32;
+        let tag = self.tag(access, place, access.keep().1);
+        let stream = self.streams.get(&self.at);
+        let writes = access.writes() || stream.is_some_and(|s| s.writes);
+        let at = if writes { TLB_WRITE } else { TLB_READ } as i32;
         let known = self.f.ins().load(types::I64, TRUSTED, entry, at);
         let miss = self.f.ins().icmp(IntCC::NotEqual, tag, known);
         let far = self.go_far(miss, near);
@@ -236,8 +248,8 @@ impl Translate<'_> {
     }
 
     /// The tag of the page of an access's byte `last`.
-    fn tag(&mut self, access: Access, address: Value, last: i64) -> Value {
-        let address = self.offset(address, last);
+    fn tag(&mut self, access: Access, (address, disp): Place, last: i64) -> Value {
+        let address = self.offset(address, i64::from(disp) + last);
         self.f.ins().band_imm_s(address, access.keep().0)
     }
 
@@ -276,8 +288,8 @@ impl Translate<'_> {
     }
 
     /// Whether the access's byte `last` is not in the page that was noted.
-    fn is_out(&mut self, page: Page, access: Access, address: Value, last: i64) -> Value {
-        let tag = self.tag(access, address, last);
+    fn is_out(&mut self, page: Page, access: Access, place: Place, last: i64) -> Value {
+        let tag = self.tag(access, place, last);
         let known = self.f.use_var(page.tag);
         self.f.ins().icmp(IntCC::NotEqual, tag, known)
     }
@@ -362,15 +374,15 @@ impl Translate<'_> {
             return self.refuse();
         }
         let address = self.read(i.a, Type::I64)?;
-        let (address, disp) = self.displaced(address, i.imm);
+        let place = self.displaced(address, i.imm);
         let access = Access {
             kind: MemKind::Load,
             mem,
             ty: i.ty,
             atomic: 0,
         };
-        let value = self.access(access, address, &[], |t, host| {
-            let value = t.load_from(i.ty, mem, unit, (host, disp))?;
+        let value = self.access(access, place, &[], |t, host| {
+            let value = t.load_from(i.ty, mem, unit, (host, place.1))?;
             Ok(Some(value))
         })?;
         match value {
@@ -425,9 +437,10 @@ impl Translate<'_> {
     }
 
     /// An address and the displacement that is left for the access itself.
-    fn displaced(&mut self, address: Value, disp: i64) -> (Value, i32) {
+    fn displaced(&mut self, address: Value, disp: i64) -> Place {
+        let checked = self.memory == Memory::Identity && self.checks();
         match i32::try_from(disp) {
-            Ok(small) if self.memory == Memory::Identity && !self.checks() => (address, small),
+            Ok(small) if !checked => (address, small),
             _ => (self.offset(address, disp), 0),
         }
     }
@@ -444,18 +457,18 @@ impl Translate<'_> {
         let unit = self.unit(mem)?;
         let whole = self.read(i.b, i.ty)?;
         let address = self.read(i.a, Type::I64)?;
-        let (address, disp) = self.displaced(address, i.imm);
+        let place = self.displaced(address, i.imm);
         let access = Access {
             kind: MemKind::Store,
             mem,
             ty: Type::I64,
             atomic: 0,
         };
-        self.access(access, address, &[whole], |t, host| {
+        self.access(access, place, &[whole], |t, host| {
             let value = t.resize(whole, unit);
             let value = t.swapped(mem, value);
             let flags = t.flags();
-            t.f.ins().store(flags, value, host, disp);
+            t.f.ins().store(flags, value, host, place.1);
             t.faults();
             Ok(None)
         })?;

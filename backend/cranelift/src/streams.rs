@@ -21,16 +21,21 @@ const ROUNDS: u64 = 8;
 /// How many values an address is followed through.
 const DEPTH: usize = 6;
 
-/// Accesses that share what is known of a page.
+/// What is known of a page is shared by all accesses of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stream {
+    /// Its number, from 0.
+    pub(crate) number: usize,
+    /// There is a store among the accesses, in each round: all look for a page that may be
+    /// written, which may be read too.
+    pub(crate) writes: bool,
+}
+
+/// Accesses that share a stream.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-enum Stream {
+enum Who {
     /// Those off one base that only moves by constants, no further apart than a part of a page.
-    Base {
-        head: usize,
-        base: Val,
-        part: i64,
-        op: Op,
-    },
+    Base { head: usize, base: Val, part: i64 },
     /// A single one.
     Access(Site),
 }
@@ -41,36 +46,50 @@ pub fn steady_accesses(region: &Region) -> HashSet<Site> {
     streams(region, &Cfg::new(region)).into_keys().collect()
 }
 
-/// The loads and stores of a region that are likely to stay in a page, with the number of what
-/// they share; the numbers count from 0.
-pub(crate) fn streams(region: &Region, cfg: &Cfg) -> HashMap<Site, usize> {
-    let mut numbers: HashMap<Stream, usize> = HashMap::new();
-    let mut found = HashMap::new();
+/// The loads and stores of a region that are likely to stay in a page.
+pub(crate) fn streams(region: &Region, cfg: &Cfg) -> HashMap<Site, Stream> {
+    let mut members: Vec<(Site, Op, Who)> = Vec::new();
+    // Those that a store in each round belongs to.
+    let mut written: HashSet<Who> = HashSet::new();
     let loops = innermost(region, cfg);
     for &n in cfg.order() {
         let Some(inner) = loops.iter().find(|l| l.blocks.contains(&n)) else {
             continue;
         };
+        let in_each_round = inner.latches.iter().all(|&latch| cfg.dominates(n, latch));
         let moves = Moves { region, inner };
         for (i, inst) in inner.insts(region, n) {
             let site = Site { block: n, inst: i };
             if !matches!(inst.op, Op::Load | Op::Store) {
                 continue;
             }
-            let Some(stream) = moves.stream(site, inst) else {
+            let Some(who) = moves.who(site, inst) else {
                 continue;
             };
-            let next = numbers.len();
-            found.insert(site, *numbers.entry(stream).or_insert(next));
+            if in_each_round && inst.op == Op::Store {
+                written.insert(who);
+            }
+            members.push((site, inst.op, who));
         }
     }
-    found
+    let mut known: HashMap<(Who, bool), Stream> = HashMap::new();
+    let streams = members.into_iter().map(|(site, op, who)| {
+        let writes = op == Op::Store || written.contains(&who);
+        let number = known.len();
+        let stream = known
+            .entry((who, writes))
+            .or_insert(Stream { number, writes });
+        (site, *stream)
+    });
+    streams.collect()
 }
 
 /// A loop without another one inside.
 struct Inner {
     head: usize,
     blocks: Vec<usize>,
+    /// See [`Loop::latches`].
+    latches: Vec<usize>,
     /// Operations from here on are no longer in it, if it is a single block.
     end: usize,
 }
@@ -95,6 +114,7 @@ fn innermost(region: &Region, cfg: &Cfg) -> Vec<Inner> {
         last.map(|i| Inner {
             head: n,
             blocks: vec![n],
+            latches: vec![n],
             end: i + 1,
         })
     };
@@ -102,10 +122,15 @@ fn innermost(region: &Region, cfg: &Cfg) -> Vec<Inner> {
     for natural in cfg.loops() {
         let is_outer = found.iter().any(|l| natural.blocks.contains(&l.head));
         if !is_outer {
-            let Loop { head, blocks, .. } = natural;
+            let Loop {
+                head,
+                blocks,
+                latches,
+            } = natural;
             found.push(Inner {
                 head,
                 blocks,
+                latches,
                 end: usize::MAX,
             });
         }
@@ -137,20 +162,19 @@ struct Moves<'a> {
 
 impl Moves<'_> {
     /// What the access `inst` at `site` shares a page with, if it is likely to stay in it.
-    fn stream(&self, site: Site, inst: &Inst) -> Option<Stream> {
+    fn who(&self, site: Site, inst: &Inst) -> Option<Who> {
         let address = self.of(site, inst.a, &mut Vec::new())?;
         if address.by > MAX_EXTENT {
             return None;
         }
         Some(if self.is_steady(inst.a) {
-            Stream::Base {
+            Who::Base {
                 head: self.inner.head,
                 base: inst.a,
                 part: inst.imm.div_euclid(MAX_EXTENT as i64),
-                op: inst.op,
             }
         } else {
-            Stream::Access(site)
+            Who::Access(site)
         })
     }
 
@@ -251,7 +275,7 @@ mod tests {
     use isomorph_riscv::Riscv64;
 
     /// The streams of the accesses of a loop from block 1 to itself, in order.
-    fn of(body: &str) -> Vec<Option<usize>> {
+    fn of(body: &str) -> Vec<Option<(usize, bool)>> {
         let text = format!(
             "\
 region entry 0 locals 0 joins
@@ -270,7 +294,10 @@ block 0x1010 flags 0x0 insns 1 end 0x1014
         let insts = region.blocks[1].insts.iter().enumerate();
         let accesses = insts.filter(|(_, i)| matches!(i.op, Op::Load | Op::Store));
         let mut all: Vec<_> = accesses
-            .map(|(inst, _)| found.get(&Site { block: 1, inst }).copied())
+            .map(|(inst, _)| {
+                let stream = found.get(&Site { block: 1, inst })?;
+                Some((stream.number, stream.writes))
+            })
             .collect();
         assert_eq!(all.pop(), Some(None), "behind the loop");
         all
@@ -278,9 +305,15 @@ block 0x1010 flags 0x0 insns 1 end 0x1014
 
     #[test]
     fn what_moves_by_little_has_a_stream() {
-        assert_eq!(of("  a2 = load u64 [a3]\n"), [Some(0)]);
-        assert_eq!(of("  a2 = load u64 [a3]\n  a3 = add a3, 0x8\n"), [Some(0)]);
-        assert_eq!(of("  a3 = sub a3, 0x8\n  a2 = load u64 [a3]\n"), [Some(0)]);
+        assert_eq!(of("  a2 = load u64 [a3]\n"), [Some((0, false))]);
+        assert_eq!(
+            of("  a2 = load u64 [a3]\n  a3 = add a3, 0x8\n"),
+            [Some((0, false))]
+        );
+        assert_eq!(
+            of("  a3 = sub a3, 0x8\n  a2 = load u64 [a3]\n"),
+            [Some((0, false))]
+        );
         assert_eq!(of("  a2 = load u64 [a3]\n  a3 = add a3, 0x300\n"), [None]);
         assert_eq!(of("  a2 = load u64 [a3]\n  a3 = add a3, a4\n"), [None]);
         assert_eq!(of("  a3 = load u64 [a3]\n"), [None]);
@@ -291,10 +324,13 @@ block 0x1010 flags 0x0 insns 1 end 0x1014
         let index = |mask: u64| {
             format!("  %0:i64 = and a3, {mask:#x}\n  %1:i64 = add a4, %0\n  a3 = load u64 [%1]\n")
         };
-        assert_eq!(of(&index(0xff)), [Some(0)]);
+        assert_eq!(of(&index(0xff)), [Some((0, false))]);
         assert_eq!(of(&index(0xffff)), [None]);
         let counter = "  a3 = add a3, 0x1\n  %0:i64 = shl a3, 0x3\n  %1:i64 = add %0, a4\n";
-        assert_eq!(of(&format!("{counter}  a2 = load u64 [%1]\n")), [Some(0)]);
+        assert_eq!(
+            of(&format!("{counter}  a2 = load u64 [%1]\n")),
+            [Some((0, false))]
+        );
         let far = counter.replace("0x3", "0x9");
         assert_eq!(of(&format!("{far}  a2 = load u64 [%1]\n")), [None]);
     }
@@ -308,6 +344,6 @@ block 0x1010 flags 0x0 insns 1 end 0x1014
   a5 = load u64 [a3+0x1000]
   a3 = add a3, 0x8
 ";
-        assert_eq!(of(body), [Some(0), Some(0), Some(1), Some(2)]);
+        assert_eq!(of(body), [0, 0, 0, 1].map(|n| Some((n, n == 0))));
     }
 }

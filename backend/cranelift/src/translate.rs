@@ -5,7 +5,7 @@ use crate::flow::{self, Flow, Set};
 use crate::locate::Access;
 use crate::mem::{self, Page};
 use crate::plan::Plan;
-use crate::streams::streams;
+use crate::streams::{Stream, streams};
 use crate::{CompileError, Stats, Ways};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{
@@ -69,7 +69,7 @@ pub(crate) struct Translate<'a> {
     /// What is known of the pages of those before.
     pub(crate) pages: HashMap<Site, Page>,
     /// Accesses that are likely to stay in the page that is known of them.
-    pub(crate) streams: HashMap<Site, usize>,
+    pub(crate) streams: HashMap<Site, Stream>,
     /// Each of those pages once.
     pub(crate) noted: Vec<Page>,
     /// Passes through the entry so far, and where their number is added to on leaving.
@@ -180,10 +180,11 @@ impl Translate<'_> {
     /// Finds the accesses whose pages are noted, and makes room for those.
     fn note_pages(&mut self, cfg: &Cfg) {
         self.streams = streams(self.region, cfg);
-        let count = self.streams.values().max().map_or(0, |&n| n + 1);
+        let numbers = self.streams.values().map(|s| s.number + 1);
+        let count = numbers.max().unwrap_or(0);
         self.noted = (0..count).map(|_| Page::none(&mut self.f)).collect();
-        for (&site, &n) in &self.streams {
-            self.pages.insert(site, self.noted[n]);
+        for (&site, stream) in &self.streams {
+            self.pages.insert(site, self.noted[stream.number]);
         }
         self.followers = mem::followers(self.region);
         let mut leaders: Vec<Site> = self.followers.values().map(|f| f.0).collect();
