@@ -225,7 +225,6 @@ impl<G: Guest> Vcpu<G> {
         self.set_current();
         self.load_fp();
         self.update_mode();
-        self.engine.sampler.running();
         let mut next = Next::Pc(G::pc(self.state()));
         let exit = loop {
             if self.shared.cell().kicked.load(Ordering::Relaxed) != 0
@@ -234,6 +233,7 @@ impl<G: Guest> Vcpu<G> {
                 G::set_pc(self.state_mut(), pc);
                 break Exit::Interrupted;
             }
+            self.engine.sampler.running();
             let entry = self.find(&next)?;
             let raw = self.enter(entry);
             match self.serve(raw) {

@@ -239,7 +239,6 @@ impl<G: SystemGuest> SystemVcpu<G> {
         signals::prepare_thread().map_err(|source| EngineError::VcpuMemory { size: 0, source })?;
         self.mail.set_thread();
         self.core.set_current();
-        self.core.engine().sampler.running();
         self.changed = true;
         let mut go = Go::Anew;
         loop {
@@ -257,7 +256,6 @@ impl<G: SystemGuest> SystemVcpu<G> {
             }
             if self.halted {
                 self.mail.sleep();
-                self.core.engine().sampler.running();
                 continue;
             }
             let next = match go {
@@ -268,6 +266,9 @@ impl<G: SystemGuest> SystemVcpu<G> {
                     Next::Pc(G::pc(self.core.state()))
                 }
             };
+            // It may rest, since this vCPU was busy elsewhere, and a guest that never waits would
+            // not wake it.
+            self.core.engine().sampler.running();
             go = match self.find(next)? {
                 Some(entry) => {
                     let raw = self.core.enter(entry);
@@ -637,7 +638,6 @@ impl<G: SystemGuest> SystemVcpu<G> {
             }
             self.stats.waits += 1;
             self.mail.sleep();
-            self.core.engine().sampler.running();
             let kicked = self.read_mail();
             if kicked {
                 // The wait may end for any reason; the guest waits again if it must.

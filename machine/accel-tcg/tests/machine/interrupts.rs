@@ -2,9 +2,13 @@
 
 use crate::asm::*;
 use crate::bench::*;
-use isomorph_machine::{Clock, Exit, Machine, Runner, Shutdown, VcpuConfig};
+use isomorph_engine::Policy;
+use isomorph_machine::{
+    After, Clock, Exit, Firmware, Machine, Peers, Runner, Shutdown, VcpuConfig,
+};
+use isomorph_riscv::HartState;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 const SSI: u32 = 1;
@@ -277,6 +281,52 @@ fn a_kick_ends_run_whatever_the_guest_does() {
         let pc = registers(&*vcpu)["pc"];
         assert!([BASE, BASE + 4].contains(&pc), "{pc:#x}");
     }
+}
+
+/// Firmware whose calls take long.
+struct Slow(AtomicBool);
+
+impl Firmware<HartState> for Slow {
+    fn call(&self, _: u32, state: &mut HartState, _: &dyn Peers<HartState>) -> Option<After> {
+        std::thread::sleep(Duration::from_millis(150));
+        state.regs.pc += 4;
+        self.0.store(true, Ordering::SeqCst);
+        Some(After::Continue)
+    }
+
+    fn reset(&self, _: &[bool]) {}
+}
+
+#[test]
+fn a_guest_that_never_waits_is_sampled_again_after_a_rest() {
+    let slow = Arc::new(Slow(AtomicBool::new(false)));
+    let mut setup = Setup {
+        firmware: Some(slow.clone()),
+        ..Setup::default()
+    };
+    setup.tier2.policy = Policy::Hot(None);
+    let mut bench = Bench::new(setup);
+    program(&bench, |asm| {
+        asm.li(A0, DATA);
+        for (flag, insn) in [(0, NOP), (8, ECALL)] {
+            asm.w(&[insn]);
+            let (again, on) = (asm.here(), asm.label());
+            asm.w(&[ld(A1, A0, flag)]);
+            asm.bne(A1, ZERO, on).j(again);
+            asm.bind(on);
+        }
+    });
+    let running = bench.start();
+    let tcg = bench.tcg.clone();
+    let samples = || tcg.stats().samples;
+    for flag in [0, 8] {
+        // While the call lasts no vCPU is in generated code: who takes samples rests.
+        wait_until(|| flag == 0 || slow.0.load(Ordering::SeqCst));
+        let before = samples();
+        wait_until(|| samples() > before + 5);
+        bench.put64(DATA + flag, 1);
+    }
+    bench.join(running);
 }
 
 struct Nothing;
