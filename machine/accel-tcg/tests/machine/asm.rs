@@ -35,6 +35,7 @@ pub const STIMECMP: u32 = 0x14d;
 pub const SATP: u32 = 0x180;
 pub const MSTATUS: u32 = 0x300;
 pub const MTVEC: u32 = 0x305;
+pub const MSCRATCH: u32 = 0x340;
 pub const MEPC: u32 = 0x341;
 pub const MCAUSE: u32 = 0x342;
 pub const MTVAL: u32 = 0x343;
